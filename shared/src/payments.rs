@@ -132,9 +132,9 @@ impl Payments<'_> {
         match done {
             CommandOutcome::Appended(receipt) => {
                 if let Some(fault) = &receipt.unsettled {
-                    tracing::warn!(%account, seq = receipt.seq, %fault, "recorded, but the account is not settled yet");
+                    tracing::warn!(%account, seq = receipt.row.seq, %fault, "recorded, but the account is not settled yet");
                 }
-                PaymentOutcome::Recorded { account: account.clone(), seq: receipt.seq }
+                PaymentOutcome::Recorded { account: account.clone(), seq: receipt.row.seq }
             }
             CommandOutcome::AlreadyAppended(claimed) => {
                 if claimed.account != *account {

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use tollgate::domain::account::{AccountState, CardChoice, TaxMode};
 use tollgate::domain::command::{BonusGrant, Command, RefillSettings, RefillTerms};
-use tollgate::domain::event::{Cause, CreditKind, Event, PaymentFacts, RefillDecline, TakeBack};
+use tollgate::domain::event::{Cause, CreditKind, PaymentFacts, RefillDecline, TakeBack};
 use tollgate::domain::ids::{AccountId, ResourceId};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{delete, restore, start, start_new, stop};
+use tollgate::domain::row::Row;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{HOUR, Timestamp};
-use tollgate::store::{CommandError, CommandOutcome, CommandReceipt, Plan, TakenPart, Trigger};
+use tollgate::store::{CommandError, CommandOutcome, Plan, TakenPart, Trigger};
 use tollgate_tests::faults::Operation;
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{Ledger, at, named, new_resources, project, topup};
@@ -37,7 +38,7 @@ struct Task {
     random: fastrand::Rng,
     payments: Vec<(AccountId, PaymentFacts)>,
     refunds: Vec<(AccountId, PaymentFacts, TakeBack)>,
-    receipts: Vec<(AccountId, u64, Event)>,
+    receipts: Vec<(AccountId, Row)>,
     refusals: BTreeMap<String, u32>,
     replays: u32,
 }
@@ -250,8 +251,7 @@ impl Task {
     fn note(&mut self, account: &AccountId, done: Result<CommandOutcome, CommandError>) {
         match done {
             Ok(CommandOutcome::Appended(receipt)) => {
-                let CommandReceipt { seq, event, .. } = *receipt;
-                self.receipts.push((account.clone(), seq, event));
+                self.receipts.push((account.clone(), receipt.row));
             }
             Ok(CommandOutcome::AlreadyAppended(_)) => self.replays += 1,
             Err(CommandError::Refused(refusal)) => {
@@ -317,17 +317,20 @@ async fn run(accounts: usize) {
 async fn check_account(
     ledger: &Ledger,
     account: &AccountId,
-    receipts: &[(AccountId, u64, Event)],
+    receipts: &[(AccountId, Row)],
 ) -> usize {
     let checked = check(ledger, account.as_str()).await;
-    let mut answered: BTreeMap<u64, &Event> = BTreeMap::new();
-    for (_, seq, event) in receipts.iter().filter(|(owner, ..)| owner == account) {
-        assert_eq!(answered.insert(*seq, event), None, "{account}: row {seq} was two answers");
+    let mut answered: BTreeMap<u64, &Row> = BTreeMap::new();
+    for (_, row) in receipts.iter().filter(|(owner, _)| owner == account) {
+        let seq = row.seq;
+        assert_eq!(answered.insert(seq, row), None, "{account}: row {seq} was two answers");
     }
     for row in &checked.rows {
         match answered.remove(&row.seq) {
-            Some(event) => {
-                assert_eq!(row.event, event.clone().without_names(), "{account}: row {}", row.seq);
+            Some(answer) => {
+                let answer = answer.clone();
+                let stored = Row { event: answer.event.without_names(), ..answer };
+                assert_eq!(*row, stored, "{account}: row {}", row.seq);
             }
             None => assert!(
                 row.seq == 0 || row.event.cause == Cause::Time,

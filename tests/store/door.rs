@@ -89,7 +89,7 @@ async fn two_openings_at_once_open_once_and_answer_both() {
                 also: Vec::new(),
             })
         };
-        receipt(billing.execute(visit, Cause::Stripe, Plan::on_state(&credit)).await).seq
+        receipt(billing.execute(visit, Cause::Stripe, Plan::on_state(&credit)).await).row.seq
     };
     let gate = ledger.faults.gate_before(Calls::of(Operation::PutItem).first(1));
     let (first, second) = tokio::join!(credited("pi_1"), async {
@@ -157,7 +157,7 @@ async fn commands_on_the_state_are_recorded_without_a_price() {
         let before = ledger.head(ALICE).await.state.next_seq;
         let done = ledger.store.execute(trigger, Cause::Stripe, Plan::on_state(&plan)).await;
         let receipt = receipt(done);
-        assert_eq!((receipt.seq, receipt.unsettled), (before, Some(unpriced())), "{command:?}");
+        assert_eq!((receipt.row.seq, receipt.unsettled), (before, Some(unpriced())), "{command:?}");
     }
     assert_eq!(check(&ledger, ALICE).await.balance(), named("10.6"));
 }
@@ -174,7 +174,7 @@ async fn credit_is_given_back_without_a_price() {
     assert_eq!(receipt(taken).unsettled, Some(unpriced()));
     let plan = Plan::give_back(&by, &of, 400);
     let given = receipt(ledger.store.execute(trigger, Cause::Stripe, plan).await);
-    assert_eq!((given.event.amount(), given.unsettled), (named("4"), Some(unpriced())));
+    assert_eq!((given.row.event.amount(), given.unsettled), (named("4"), Some(unpriced())));
     assert_eq!(check(&ledger, ALICE).await.balance(), named("9.6"));
 }
 

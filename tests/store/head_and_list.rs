@@ -122,7 +122,7 @@ async fn debit_during_a_start_is_not_overwritten() {
         ledger.undisturbed.settle(ledger.trigger(&alice, at("11:00:00"))).await.unwrap();
         gate.open();
     });
-    assert_eq!((started.report.lost, started.event.at), (1, at("11:00:00")));
+    assert_eq!((started.report.lost, started.row.event.at), (1, at("11:00:00")));
     assert_eq!(check(&ledger, ALICE).await.balance(), named("48.2"));
 }
 

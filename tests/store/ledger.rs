@@ -54,7 +54,7 @@ async fn second_opening_of_an_account_is_refused() {
         Ok(None),
         "there is nothing before the first row"
     );
-    assert_eq!(ledger.open(ALICE, "10:00:00").await.seq, 0);
+    assert_eq!(ledger.open(ALICE, "10:00:00").await.row.seq, 0);
     let alice = alice();
     let again = ledger.trigger(&alice, at("10:00:01"));
     let again = ledger
@@ -87,7 +87,7 @@ async fn of_two_simultaneous_openings_one_is_refused() {
         gate.open();
         second
     });
-    assert_eq!(receipt(second).seq, 0);
+    assert_eq!(receipt(second).row.seq, 0);
     assert_eq!(first, Err(CommandError::Refused(Refusal::AccountAlreadyOpen)));
     assert_eq!(check(&ledger, ALICE).await.rows.len(), 1);
 }
@@ -251,7 +251,7 @@ async fn a_failure_that_races_with_its_promise_ends_it() {
             );
             gate.open();
         });
-    assert_eq!(receipt(ended).seq, 3);
+    assert_eq!(receipt(ended).row.seq, 3);
     assert_eq!(ledger.head(ALICE).await.state.pending, []);
     check(&ledger, ALICE).await;
 }
@@ -355,7 +355,7 @@ async fn a_request_is_answered_once_and_its_key_is_good_for_no_other() {
         .await
         .unwrap();
     let CommandOutcome::AlreadyAppended(claimed) = again else { panic!("started twice") };
-    assert_eq!((claimed.account, claimed.seq), (alice(), first.seq));
+    assert_eq!((claimed.account, claimed.seq), (alice(), first.row.seq));
     let other = ledger.try_start(request("start/k1", "d2"), ALICE, "vm", &["r2"], "10:21:00").await;
     assert_eq!(other, Err(CommandError::Refused(Refusal::KeyReused)));
     check(&ledger, ALICE).await;
@@ -616,7 +616,7 @@ async fn command_gives_up_when_a_newer_releases_row_appears() {
 async fn trigger_behind_the_last_row_gets_its_time_and_reports_it() {
     let ledger = Ledger::with_credit("10").await;
     let receipt = ledger.credit(ALICE, "pi_2", "5", "09:58:00").await;
-    assert_eq!(receipt.event.at, at("10:00:00"));
+    assert_eq!(receipt.row.event.at, at("10:00:00"));
     assert_eq!(
         (receipt.report.clock_behind_seconds, receipt.report.is_clock_alarm()),
         (120, false)
@@ -705,7 +705,7 @@ async fn a_start_that_failed_is_given_back_over_several_hours() {
     let failed =
         ledger.store.execute(trigger, Cause::Command, Plan::fail_start(&named("r1"))).await;
     // r1 paid $0.40, $0.60 and $0.60.
-    assert_eq!(receipt(failed).event.amount(), named("1.6"));
+    assert_eq!(receipt(failed).row.event.amount(), named("1.6"));
     let again = ledger.store.execute(trigger, Cause::Command, Plan::fail_start(&named("r1"))).await;
     assert_eq!(again, Err(CommandError::Refused(Refusal::NotRunning { resource: named("r1") })));
     let unknown =

@@ -88,16 +88,32 @@ pub(crate) fn address_name(address: ResourceAddress) -> &'static str {
     }
 }
 
-/// The one resource that a row changed, as it was after it.
-///
-/// The row of a stop names the resource and the row that had changed it before; that one, or one
-/// before it, holds all of it. So the answer to a repeated request is the first one again, whatever
-/// happened since. Rows do not hold its name: that is the present one.
+/// The one resource that a row changed, as it was after it: the answer to a repeated request is the
+/// first one again. Rows do not hold its name, so that is the present one.
 pub(crate) async fn after_row(
     on: &OnAccount<'_>,
     row: &Row,
     id: &ResourceId,
 ) -> Result<Resource, ApiError> {
+    // A row that was written now has the name.
+    if let Some(ResourceChangeView::Whole(resource)) = change_of(row, id)
+        && !resource.name.is_empty()
+    {
+        return Ok(resource);
+    }
+    match on.resource(id).await? {
+        Some(present) if present.seq == row.seq => Ok(present),
+        // It has changed since.
+        present => {
+            let name = present.map(|present| present.name).unwrap_or_default();
+            Ok(Resource { name, ..from_rows(on, row, id).await? })
+        }
+    }
+}
+
+/// The row of a stop names the resource and the row that had changed it before; that one, or one
+/// before it, holds all of it but its name.
+async fn from_rows(on: &OnAccount<'_>, row: &Row, id: &ResourceId) -> Result<Resource, ApiError> {
     let mut changes = Vec::new();
     let mut seen = BTreeSet::from([row.seq]);
     let mut current = row.clone();
@@ -126,9 +142,6 @@ pub(crate) async fn after_row(
             }
         }
     };
-    if resource.name.is_empty() {
-        resource.name = on.resource_name(id).await?.unwrap_or_default();
-    }
     for (status, since, seq) in changes.into_iter().rev() {
         resource = Resource { status, since, seq, ..resource };
     }

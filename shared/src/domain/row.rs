@@ -120,6 +120,16 @@ impl ChainHead {
     }
 }
 
+impl Row {
+    /// A row that was appended after the one with the digest `previous`: its event as it was decided,
+    /// and the head of the chain after it.
+    #[must_use]
+    pub fn appended(event: Event, head: ChainHead, previous: RowDigest) -> Row {
+        let ChainHead { state, digest, format } = head;
+        Row { seq: state.next_seq - 1, event, state, previous, digest, format }
+    }
+}
+
 impl From<Row> for ChainHead {
     fn from(row: Row) -> ChainHead {
         ChainHead { state: row.state, digest: row.digest, format: row.format }

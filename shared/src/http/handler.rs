@@ -13,6 +13,7 @@ use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::profile::EmailAddress;
 use crate::domain::refusal::Refusal;
+use crate::domain::resources::Resource;
 use crate::domain::row::{Row, RowError};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
@@ -20,7 +21,7 @@ use crate::http::call::{self, Acting, ApiCall};
 use crate::http::problem::{Problem, ProblemCode};
 use crate::runtime::billing::{Billing, Opening, Visit};
 use crate::runtime::settings::Settings;
-use crate::store::{CommandError, CommandOutcome, PaymentIds, Plan, StoreError};
+use crate::store::{CommandError, CommandOutcome, CommandReceipt, PaymentIds, Plan, StoreError};
 use crate::views::transaction::{StripeObjects, Transaction, payment, transaction};
 
 /// Where credit is added, if the operator named no page.
@@ -463,13 +464,12 @@ impl<'a> OnAccount<'a> {
         found.ok_or_else(|| RowError::Missing { expected: seq, found: seq }.into())
     }
 
-    /// The name of a resource. `None` if there is no such resource, or its name was erased.
+    /// A resource as it is now, deleted or not. `None` if there is none, or none any more.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn resource_name(&self, id: &ResourceId) -> Result<Option<String>, StoreError> {
-        let resource = self.billing.store.resource(self.account(), id).await?;
-        Ok(resource.map(|resource| resource.name).filter(|name| !name.is_empty()))
+    pub async fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError> {
+        self.billing.store.resource(self.account(), id).await
     }
 
     /// Makes sure that personal data of the customer may be stored.
@@ -477,10 +477,11 @@ impl<'a> OnAccount<'a> {
     /// # Errors
     /// [`Refusal::AccountNotOpen`] as [`OnAccount::ensure_open`]; [`Refusal::Erased`]; [`StoreError`].
     pub async fn ensure_not_erased(&self) -> Result<(), CommandError> {
-        self.ensure_open().await?;
-        let head = self.billing.store.head(self.account()).await?;
-        let is_erased = head.is_some_and(|head| head.state.erased);
-        if is_erased { Err(Refusal::Erased.into()) } else { Ok(()) }
+        match self.billing.store.head(self.account()).await? {
+            Some(head) if head.state.erased => Err(Refusal::Erased.into()),
+            Some(_) => Ok(()),
+            None => self.ensure_open().await,
+        }
     }
 
     /// A row as its customer is shown it, with all ids at Stripe that are known of its payment.
@@ -497,22 +498,21 @@ impl<'a> OnAccount<'a> {
         Ok(Transaction { stripe: Some(stripe), ..shown })
     }
 
-    /// An answer is made from the stored row, whether it was written now or by the same request
-    /// before: so both are the same.
+    /// The row of a request, as it was written now, or by the same request before.
     async fn row_of(&self, done: CommandOutcome) -> Result<Row, CommandError> {
-        let seq = match done {
+        match done {
             CommandOutcome::Appended(receipt) => {
-                if receipt.report.is_clock_alarm() {
-                    let seconds = receipt.report.clock_behind_seconds;
+                let CommandReceipt { row, report, unsettled, .. } = *receipt;
+                if report.is_clock_alarm() {
+                    let seconds = report.clock_behind_seconds;
                     tracing::error!(alarm = "clock_behind", account = %self.account(), seconds, "a clock is behind");
                 }
-                if let Some(cause) = &receipt.unsettled {
-                    tracing::warn!(account = %self.account(), row = receipt.seq, %cause, "not settled");
+                if let Some(cause) = unsettled {
+                    tracing::warn!(account = %self.account(), row = row.seq, %cause, "not settled");
                 }
-                receipt.seq
+                Ok(row)
             }
-            CommandOutcome::AlreadyAppended(claimed) => claimed.seq,
-        };
-        Ok(self.row(seq).await?)
+            CommandOutcome::AlreadyAppended(claimed) => Ok(self.row(claimed.seq).await?),
+        }
     }
 }

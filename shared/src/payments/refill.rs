@@ -175,7 +175,7 @@ impl Payments<'_> {
         match self.append(account, Cause::Command, Plan::on_state(&begin)).await {
             Ok(CommandOutcome::Appended(receipt)) => {
                 let begun = if let Change::Refill(RefillChange::RefillBegun(attempt)) =
-                    receipt.event.change
+                    receipt.row.event.change
                 {
                     Some(attempt.number)
                 } else {

@@ -22,7 +22,7 @@ use crate::domain::prices::PriceList;
 use crate::domain::refusal::Refusal;
 use crate::domain::resolve;
 use crate::domain::resources::{BillableList, ResourceStatus};
-use crate::domain::row::{ChainHead, RowDigest};
+use crate::domain::row::{ChainHead, Row, RowDigest};
 use crate::domain::row_format::RowFormat;
 use crate::domain::settle::{ROWS_MAX, TriggerDelivery, meters_skipped, next_due_row};
 use crate::domain::snapshot::AccountSnapshot;
@@ -357,8 +357,10 @@ impl<'s, 'a> Driver<'s, 'a> {
                 decide(current.view.state(), &command, cause.clone(), self.trigger.policy, now)?;
             match self.append(&current, &event).await? {
                 Appended::Written(head) | Appended::AlreadyThere(head) => {
+                    let previous = current.digest.clone();
                     current.advance(&event, &head);
-                    return Ok(self.finish(event, head, Some(current), None).await);
+                    let row = Row::appended(event, head, previous);
+                    return Ok(self.finish(row, Some(current), None).await);
                 }
                 Appended::AlreadyAppended(claimed) => {
                     return self.already_appended(&event, claimed).await;
@@ -395,8 +397,9 @@ impl<'s, 'a> Driver<'s, 'a> {
             let event =
                 decide(&head.state, &command, cause.clone(), policy, self.now(&head.state))?;
             match store.append(account, &head, &event, &BillableList::default(), policy).await? {
-                Appended::Written(head) | Appended::AlreadyThere(head) => {
-                    return Ok(self.finish(event, head, None, unsettled).await);
+                Appended::Written(after) | Appended::AlreadyThere(after) => {
+                    let row = Row::appended(event, after, head.digest);
+                    return Ok(self.finish(row, None, unsettled).await);
                 }
                 Appended::AlreadyAppended(claimed) => {
                     if !self.is_taken_after_all(&event, &claimed).await? {
@@ -518,12 +521,11 @@ impl<'s, 'a> Driver<'s, 'a> {
     /// Settles what follows from a command. If that fails, the command has succeeded all the same.
     async fn finish(
         mut self,
-        event: Event,
-        head: ChainHead,
+        row: Row,
         current: Option<Current<'a>>,
         unsettled: Option<StoreError>,
     ) -> CommandOutcome {
-        let seq = head.state.next_seq - 1;
+        let head = ChainHead::from(row.clone());
         let settled = match current {
             Some(current) => self.settle(current).await.map(|current| current.head()),
             None => self.settle_from(Some(head.clone())).await,
@@ -533,8 +535,7 @@ impl<'s, 'a> Driver<'s, 'a> {
             Err(fault) => (head, Some(fault)),
         };
         CommandOutcome::Appended(Box::new(CommandReceipt {
-            seq,
-            event,
+            row,
             head,
             report: self.report,
             unsettled,

@@ -1,8 +1,7 @@
 //! What a settling or a command came to.
 
 use super::{ExistingClaim, StoreError};
-use crate::domain::event::Event;
-use crate::domain::row::ChainHead;
+use crate::domain::row::{ChainHead, Row};
 use crate::domain::snapshot::AccountSnapshot;
 
 /// Above this many seconds between a trigger's time and the account's last row, something is wrong
@@ -55,8 +54,8 @@ pub enum CommandOutcome {
 /// A command's row, and the account after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandReceipt {
-    pub seq: u64,
-    pub event: Event,
+    /// As it is read again, but for the names that customers chose: it has them.
+    pub row: Row,
     /// The account after this row and those that followed from it.
     pub head: ChainHead,
     /// What was settled before and after it.
