@@ -140,9 +140,7 @@ async fn refill_until_declined(story: &mut StoryPlayer<'_>) -> Result<(), String
         .screen
         .chapter("Hours pass. At 16:00 less than $5.00 is left and auto-refill charges the card");
     story.pass_to(utc_datetime!(2026-11-02 10:00)).await?;
-    for _ in 0..6 {
-        story.pass(HOUR).await?;
-    }
+    story.pass_hours(6).await?;
 
     story.screen.chapter(
         "The bank starts to decline the card. At 01:00 a refill fails and the customer is notified",
@@ -154,9 +152,7 @@ async fn refill_until_declined(story: &mut StoryPlayer<'_>) -> Result<(), String
         .stripe()
         .ok_or("the Stripe stand-in is not running")?
         .decline_card(CARD, Some(rule));
-    for _ in 0..9 {
-        story.pass(HOUR).await?;
-    }
+    story.pass_hours(9).await?;
     Ok(())
 }
 

@@ -134,9 +134,7 @@ async fn use_the_trial_up(story: &mut StoryPlayer<'_>) -> Result<(), String> {
     story.start(&lab, "vm-gpu", "trainer").await?;
     story.show().await?;
     story.pass_to(utc_datetime!(2026-11-02 10:00)).await?;
-    for _ in 0..6 {
-        story.pass(HOUR).await?;
-    }
+    story.pass_hours(6).await?;
     story.screen.chapter("At 16:13 the credit is used. The card is charged once, and both go on");
     story.pass(HOUR).await
 }
@@ -145,9 +143,7 @@ async fn run_out_of_credit(story: &mut StoryPlayer<'_>) -> Result<(), String> {
     story.screen.chapter("grace turns auto-refill off. At 01:00 the credit is used, and both stop");
     story.api.write("PUT", "/v1/auto-refill", &json!({"enabled": false})).await?.success()?;
     story.show().await?;
-    for _ in 0..9 {
-        story.pass(HOUR).await?;
-    }
+    story.pass_hours(9).await?;
     story.check_resources("suspended", None).await
 }
 
@@ -169,9 +165,7 @@ async fn come_back(story: &mut StoryPlayer<'_>) -> Result<(), String> {
     let named = json!({"resources": [orders]});
     story.api.write("POST", "/v1/account/restore", &named).await?.success()?;
     story.show().await?;
-    for _ in 0..4 {
-        story.pass(HOUR).await?;
-    }
+    story.pass_hours(4).await?;
     Ok(())
 }
 

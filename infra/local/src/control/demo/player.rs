@@ -151,6 +151,14 @@ impl<'a> StoryPlayer<'a> {
         self.show().await
     }
 
+    /// Hour by hour, so that the rows are shown as they come.
+    pub(super) async fn pass_hours(&mut self, hours: u32) -> Result<(), String> {
+        for _ in 0..hours {
+            self.pass(HOUR).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn pass_to(&mut self, to: time::UtcDateTime) -> Result<(), String> {
         self.cloud.advance_to(to).await;
         self.show().await
