@@ -201,11 +201,10 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
         let look_at = if state.refill.wanted.is_some() {
             charged_until(state, policy)
         } else {
-            // A freeze that ends is a reason to look at once, but not while the customer may be
+            // The end of a freeze is a reason to look at once, but not while the customer may be
             // paying with a new card.
-            let is_renewal = state.renewal_due().is_some();
-            let look_at = state.refill.look_at.filter(|_| !is_renewal);
-            state.refill.retry_at.map(|at| look_at.map_or(at, |look_at| at.max(look_at)))
+            let look_at = state.refill.look_at;
+            state.refill.retry_at.map(|at| at.max(look_at.unwrap_or(at)))
         };
         add(look_at, DueObligation::LookAtRefill);
     }

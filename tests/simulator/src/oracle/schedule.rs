@@ -260,7 +260,9 @@ impl StateView<'_> {
         }
         if is_possible && refill["o"].is_null() {
             let charged_until = self.seconds("/s/suspended/o").map(|as_of| as_of + CHARGED_SECONDS);
-            all.push(if wanted.is_some() { charged_until } else { self.seconds("/r/ra") });
+            // Not before the owner of a new card had the time to pay.
+            let again = self.seconds("/r/ra").map(|at| at.max(self.seconds("/r/l").unwrap_or(at)));
+            all.push(if wanted.is_some() { charged_until } else { again });
         }
         Ok(all.into_iter().flatten().min())
     }
