@@ -205,25 +205,35 @@ async fn named_resources_are_restored_in_one_request() {
 }
 
 #[tokio::test]
-async fn list_of_resources_is_checked_where_it_enters() {
-    let api = suspended().await;
+async fn list_of_resources_must_fit_one_row() {
+    let api = with_credit("100").await;
     let many: Vec<String> = (0..81).map(|number| format!("r{number}")).collect();
+    let ids: Vec<&str> = many.iter().map(String::as_str).collect();
+    for batch in ids.chunks(40) {
+        api.ledger.start(ALICE, "vm", batch, "10:00:00").await;
+    }
+    let before = api.everything().await;
     for (route, body) in [
-        (START, json!({"resources": []})),
-        (START, json!({"resources": ["r1", "r1"]})),
-        (START, json!({"resources": many})),
         (START, json!({"resources": [""]})),
         (START, json!({"resource": ["r1"]})),
         (RESTORE, json!({"resources": "r1"})),
         (STOP, json!({})),
         (STOP, json!({"resources": null})),
     ] {
-        let answer = resources(&api, by(route, "15:10:00").json(&body)).await;
+        let answer = resources(&api, by(route, "10:10:00").json(&body)).await;
         assert_eq!((answer.status, answer.code()), (400, "invalid_body"), "{body}: {answer:?}");
     }
-    let twice = json!({"resources": ["r1", "r1"]});
-    let answer = resources(&api, by(STOP, "15:10:00").json(&twice)).await;
-    assert_eq!(answer.body["detail"], "resources: must name 1 to 80 resources, each once.");
+    for (named, detail) in [
+        (json!([]), "A request must name 1 to 80 resources, not 0."),
+        (json!(many), "A request must name 1 to 80 resources, not 81."),
+        (json!(["r1", "r2", "r1"]), "Resource r1 is listed twice."),
+    ] {
+        let stop = by(STOP, "10:10:00").json(&json!({"resources": named}));
+        let answer = resources(&api, stop).await;
+        assert_eq!((answer.status, answer.code()), (422, "unusable"), "{named}: {answer:?}");
+        assert_eq!(answer.body["detail"], detail);
+    }
+    assert_eq!(api.everything().await, before);
 }
 
 #[tokio::test]

@@ -1,11 +1,8 @@
 //! Resources that start, stop or return together: those that a request names, those that a suspension
 //! stopped, and those that were deleted with the account.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use tollgate::domain::command::Command;
-use tollgate::domain::decide::RESOURCES_PER_ROW_MAX;
 use tollgate::domain::event::{Change, ResourceChange};
 use tollgate::domain::ids::ResourceId;
 use tollgate::domain::money::Usd;
@@ -43,33 +40,13 @@ struct OfferView {
 struct StartRequest {
     /// Default: all that returns.
     #[serde(default)]
-    resources: Option<NamedResources>,
+    resources: Option<Vec<ResourceId>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StopRequest {
-    resources: NamedResources,
-}
-
-/// Different resources, as many as one row may change.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "Vec<ResourceId>")]
-struct NamedResources(Vec<ResourceId>);
-
-/// A list of resources is none that one row may change.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("must name 1 to {RESOURCES_PER_ROW_MAX} resources, each once")]
-struct NamedResourcesError;
-
-impl TryFrom<Vec<ResourceId>> for NamedResources {
-    type Error = NamedResourcesError;
-
-    fn try_from(ids: Vec<ResourceId>) -> Result<NamedResources, NamedResourcesError> {
-        let different = ids.iter().collect::<BTreeSet<_>>().len();
-        let is_usable = different == ids.len() && (1..=RESOURCES_PER_ROW_MAX).contains(&different);
-        if is_usable { Ok(NamedResources(ids)) } else { Err(NamedResourcesError) }
-    }
+    resources: Vec<ResourceId>,
 }
 
 #[derive(Debug, Serialize)]
@@ -120,20 +97,16 @@ pub(crate) async fn start(
         if call.body().is_empty() { StartRequest::default() } else { call.json()? };
     change(billing, call, &|view, now| match (&resources, which) {
         (None, _) => resolve::start_returning(view, which, now),
-        (Some(named), ReturningResources::StoppedBySuspension) => {
-            resolve::start(view, &named.0, now)
-        }
-        (Some(named), ReturningResources::DeletedWithAccount) => {
-            resolve::restore(view, &named.0, now)
-        }
+        (Some(named), ReturningResources::StoppedBySuspension) => resolve::start(view, named, now),
+        (Some(named), ReturningResources::DeletedWithAccount) => resolve::restore(view, named, now),
     })
     .await
 }
 
 /// Handles `POST /v1/account/stop`: all that the request names, or none.
 pub(crate) async fn stop(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
-    let StopRequest { resources: NamedResources(ids) } = call.json()?;
-    change(billing, call, &|view, _| resolve::stop(view, &ids)).await
+    let StopRequest { resources } = call.json()?;
+    change(billing, call, &|view, _| resolve::stop(view, &resources)).await
 }
 
 /// What a request does to several resources. A `dyn`, so that the binary holds `change` once.
