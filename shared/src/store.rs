@@ -23,7 +23,7 @@
 //! | `account#A` | `schedule` | `seq` of the row that wrote it, and the keys of the two indexes while they apply |
 //! | `account#A` | `profile` | `email`, `company`, the customer at Stripe and its cards; `erased` after that (`erasure.rs`) |
 //! | `account#A` | `project#P` | a project: `name`, and `digest`: the request that added it |
-//! | `account#A` | `project-list` | `version`, which goes up with every project that is added |
+//! | `account#A` | `project-list` | `version`, which goes up with every project that is added; `erased` (`erasure.rs`) |
 //! | `account#A` | `quotas` | `resources`, `projects`, and who set them, when and why |
 //! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::domain::resources::Resource) as JSON |
 //! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |

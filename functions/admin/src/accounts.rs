@@ -23,12 +23,12 @@ use tollgate::payments::PaymentError;
 use tollgate::payments::refill::RefillStep;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{ChainError, Plan};
-use tollgate::stripe::StripeError;
 
 use crate::AdminClients;
 use crate::quotas::QuotasView;
 
-/// The reason, stored in the row. Customers can read the reason of a bonus or correction.
+/// The reason, stored in the row. Customers read that of a bonus or correction among their
+/// transactions, and all of them in an export.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReasonRequest {
@@ -260,10 +260,7 @@ pub(crate) async fn erase(clients: &AdminClients, call: &ApiCall) -> Result<ApiA
     billing.store.begin_erasure(&account).await?;
     if let Some(customer) = billing.store.customer_profile(&account).await?.customer {
         let payments = payments(billing, &clients.stripe, call).await?;
-        match payments.stripe.delete_customer(&customer).await {
-            Ok(_) | Err(StripeError::NotFound { .. }) => {}
-            Err(error) => return Err(PaymentError::from(error).into()),
-        }
+        payments.delete_customer(&customer).await.map_err(PaymentError::from)?;
     }
     billing.store.erase(&account).await?;
     Ok(erased)

@@ -38,7 +38,7 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     if name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         return Err(Refusal::NameNotUsable { bytes_max: NAME_BYTES_MAX }.into());
     }
-    on.ensure_not_erased().await?;
+    on.ensure_open().await?;
     let project = NamedProject { id: new_id("prj-", on.account(), call)?, name };
     let digest: RowDigest = call.digest();
     let (account, quotas) = (on.account(), billing.quotas(on.account()).await?);

@@ -7,7 +7,7 @@ use crate::domain::ids::{AccountId, CustomerId};
 use crate::domain::profile::{CompanyDetails, EmailAddress};
 use crate::domain::row::RowDigest;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
-use crate::store::Plan;
+use crate::store::{CommandError, Plan};
 use crate::stripe::StripeError;
 use crate::stripe::keys::IdempotencyKey;
 use crate::stripe::objects::NamedObject;
@@ -53,13 +53,31 @@ impl Payments<'_> {
         if told.tax_id.is_some() {
             self.tell_company(account, &customer, &told).await?;
         }
-        let customer = store.set_customer(account, &customer).await?;
+        let customer = match store.set_customer(account, &customer).await {
+            Err(CommandError::Refused(refusal)) => {
+                // It was erased while this one was made.
+                self.delete_customer(&customer).await?;
+                return Err(PaymentError::Refused(refusal));
+            }
+            set => set?,
+        };
         // Who set it in between found no customer to tell.
         let company_now = store.profile(account).await?.company;
         if company_now != company {
             self.tell_company(account, &customer, &company_now).await?;
         }
         Ok(customer)
+    }
+
+    /// Deletes a customer with its cards at Stripe, for ever, if it is not deleted.
+    ///
+    /// # Errors
+    /// [`StripeError`]
+    pub async fn delete_customer(&self, customer: &CustomerId) -> Result<(), StripeError> {
+        match self.stripe.delete_customer(customer).await {
+            Ok(_) | Err(StripeError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn make_customer(

@@ -214,27 +214,47 @@ impl Store {
         partition: &str,
         prefix: &str,
     ) -> Result<Vec<StoredItem>, StoreError> {
-        let mut items = Vec::new();
-        let mut start = None;
+        let (mut items, mut after) = (Vec::new(), None);
         loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.tables.accounts)
-                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-                .expression_attribute_values(":pk", text(partition))
-                .expression_attribute_values(":prefix", text(prefix))
-                .set_exclusive_start_key(start)
-                .consistent_read(true)
-                .send()
-                .await
-                .map_err(|error| StoreError::of("Query", &error))?;
-            items.extend(answer.items.unwrap_or_default());
-            start = answer.last_evaluated_key;
-            if start.is_none() {
+            let page = self.items_page(partition, Some(prefix), after.as_deref(), None);
+            // Boxed: it is many futures deep.
+            let (page, next) = Box::pin(page).await?;
+            items.extend(page);
+            if next.is_none() {
                 return Ok(items);
             }
+            after = next;
         }
+    }
+
+    /// Some items of a partition in the order of their sort keys, after the given one: as many as
+    /// DynamoDB reads at once, or at most `limit`. With the key to go on after. Strongly consistent.
+    pub(super) async fn items_page(
+        &self,
+        partition: &str,
+        prefix: Option<&str>,
+        after: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<(Vec<StoredItem>, Option<String>), StoreError> {
+        let start = after.map(|key| item([("pk", text(partition)), ("sk", text(key))]));
+        let query = self
+            .client
+            .query()
+            .table_name(&self.tables.accounts)
+            .expression_attribute_values(":pk", text(partition))
+            .set_exclusive_start_key(start)
+            .set_limit(limit.map(|limit| i32::try_from(limit.max(1)).unwrap_or(i32::MAX)))
+            .consistent_read(true);
+        let query = match prefix {
+            Some(prefix) => query
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":prefix", text(prefix)),
+            None => query.key_condition_expression("pk = :pk"),
+        };
+        let answer = query.send().await.map_err(|error| StoreError::of("Query", &error))?;
+        let next = answer.last_evaluated_key.as_ref().map(|key| text_of(key, "sk"));
+        let next = next.transpose().map_err(malformed(partition))?.map(str::to_owned);
+        Ok((answer.items.unwrap_or_default(), next))
     }
 
     /// One resource, deleted or not; `None` if there is none, or none any more. Strongly consistent.
@@ -263,6 +283,10 @@ impl Store {
                 .extend(row.list.resources.get(*id).map(|known| (known.id.clone(), known.clone())));
         }
         after.apply(row.event, row.before.next_seq);
+        if row.after.erased {
+            // The row may have been decided with a list from before the erasure.
+            after.resources.values_mut().for_each(|resource| resource.name.clear());
+        }
         let write = |id: &&ResourceId| match (row.list.resources.get(*id), after.resources.get(*id))
         {
             (None, Some(new)) => self.new_account_item(resource_item(row.account, new)?),

@@ -12,8 +12,9 @@ use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, parsed, text, text_of,
 };
 use super::write::WriteOutcome;
-use super::{RecordOutcome, Store, StoreError};
+use super::{CommandError, RecordOutcome, Store, StoreError};
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
+use crate::domain::refusal::Refusal;
 
 /// The sort key of a profile.
 pub(super) const PROFILE: &str = "profile";
@@ -35,6 +36,8 @@ pub struct CustomerProfile {
     pub open_session: Option<String>,
     /// Where the customer can confirm the payment of a refill attempt.
     pub confirmation: Option<RefillConfirmation>,
+    /// Whether it is erased, or being erased.
+    pub erased: bool,
 }
 
 /// A saved card.
@@ -114,24 +117,24 @@ impl Store {
     /// Sets the customer, unless there is one: the one that is there afterwards.
     ///
     /// # Errors
-    /// [`StoreError`]
+    /// [`CommandError::Refused`] with [`Refusal::Erased`]; [`CommandError::Fault`].
     pub async fn set_customer(
         &self,
         account: &AccountId,
         customer: &CustomerId,
-    ) -> Result<CustomerId, StoreError> {
+    ) -> Result<CustomerId, CommandError> {
         let update = Update::builder()
             .update_expression("SET customer = :customer")
             .condition_expression("attribute_not_exists(customer)")
             .expression_attribute_values(":customer", text(customer.as_str()));
-        match self.update_profile(account, update).await? {
-            RecordOutcome::New => Ok(customer.clone()),
-            RecordOutcome::Existing => Ok(self
-                .customer_profile(account)
-                .await?
-                .customer
-                .unwrap_or_else(|| customer.clone())),
+        if self.update_profile(account, update).await? == RecordOutcome::New {
+            return Ok(customer.clone());
         }
+        let profile = self.customer_profile(account).await?;
+        if profile.erased {
+            return Err(Refusal::Erased.into());
+        }
+        Ok(profile.customer.unwrap_or_else(|| customer.clone()))
     }
 
     /// Forgets a customer that was deleted at Stripe, and its cards.
@@ -342,6 +345,7 @@ fn read_profile(item: &StoredItem) -> Result<CustomerProfile, String> {
             ),
             false => None,
         },
+        erased: has("erased"),
     })
 }
 

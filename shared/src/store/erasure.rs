@@ -1,11 +1,16 @@
 //! What is known of a customer and may be erased. Everything else is kept for the books: the rows,
 //! and items that hold numbers, times and ids.
+//!
+//! First the account is closed to what is personal: the row says that it is erased, and rows after
+//! it write resources without names; then the marks in the profile and in the list of projects stop
+//! whoever read them before. What there is then is erased, and nothing comes after it.
 
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 
 use super::accounts::{body_of, unbuilt, with_body};
 use super::customers::PROFILE;
-use super::item::{StoredItem, account_partition, malformed, number, number_of};
+use super::item::{StoredItem, account_partition, item, malformed, number, number_of, text};
+use super::projects::PROJECT_LIST;
 use super::{Store, StoreError};
 use crate::domain::ids::AccountId;
 use crate::domain::resources::Resource;
@@ -16,15 +21,29 @@ const PROJECTS: &str = "project#";
 const RESOURCES: &str = "billable#resource#";
 
 impl Store {
-    /// Marks the profile, to which nothing is written from now on.
+    /// Marks profile and projects of an account whose row says that it is erased: nothing is written
+    /// to them from now on.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn begin_erasure(&self, account: &AccountId) -> Result<(), StoreError> {
-        let profile = Update::builder()
-            .update_expression("SET erased = :now")
-            .expression_attribute_values(":now", number(1));
-        self.update_account_item(account, PROFILE, profile).await.map(drop)
+        // A project that is being added was counted by the version.
+        let marks =
+            [(PROFILE, "SET erased = :one"), (PROJECT_LIST, "SET erased = :one ADD version :one")];
+        let mark = |(sort_key, expression)| {
+            let key = [("pk", text(account_partition(account))), ("sk", text(sort_key))];
+            let update = Update::builder()
+                .table_name(&self.tables.accounts)
+                .set_key(Some(item(key)))
+                .update_expression(expression)
+                .expression_attribute_values(":one", number(1))
+                .build()
+                .map_err(|error| unbuilt(&error))?;
+            Ok(TransactWriteItem::builder().update(update).build())
+        };
+        let marks: Vec<TransactWriteItem> =
+            marks.map(mark).into_iter().collect::<Result<_, StoreError>>()?;
+        self.write(&marks).await.map(drop)
     }
 
     /// Erases e-mail address, company, cards, and the names of projects and resources, and the
@@ -33,12 +52,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn erase(&self, account: &AccountId) -> Result<(), StoreError> {
-        let profile = Update::builder()
-            .update_expression(
-                "SET erased = :now REMOVE email, company, customer, cards, default_card, \
-                 open_session, confirmation",
-            )
-            .expression_attribute_values(":now", number(1));
+        let profile = Update::builder().update_expression(
+            "REMOVE email, company, customer, cards, default_card, open_session, confirmation",
+        );
         self.update_account_item(account, PROFILE, profile).await?;
         let partition = account_partition(account);
         let projects = self.account_items(&partition, PROJECTS).await?;
@@ -49,8 +65,9 @@ impl Store {
         for request in self.account_items(&partition, REQUESTS).await? {
             self.write(&[self.deletion(&request)?]).await?;
         }
-        // A closed account's resources can still be deleted, and each row writes the item anew.
-        while self.erase_names(account).await? == ErasedNames::Some {}
+        for resource in self.account_items(&partition, RESOURCES).await? {
+            self.erase_name(account, resource).await?;
+        }
         Ok(())
     }
 
@@ -75,31 +92,20 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    async fn erase_names(&self, account: &AccountId) -> Result<ErasedNames, StoreError> {
-        let mut erased = ErasedNames::None;
-        for item in self.account_items(&account_partition(account), RESOURCES).await? {
-            let resource: Resource = body_of(account, &item)?;
-            if resource.name.is_empty() {
-                continue;
-            }
-            let seq: u64 = number_of(&item, "seq").map_err(malformed(account.as_str()))?;
-            let nameless = with_body(item, &Resource { name: String::new(), ..resource })?;
-            let put = Put::builder()
-                .condition_expression("seq = :seq")
-                .expression_attribute_values(":seq", number(seq))
-                .set_item(Some(nameless));
-            self.write(&[self.account_put(put)?]).await?;
-            erased = ErasedNames::Some;
+    /// If a row has changed the resource since, that row has written it without its name.
+    async fn erase_name(&self, account: &AccountId, item: StoredItem) -> Result<(), StoreError> {
+        let resource: Resource = body_of(account, &item)?;
+        if resource.name.is_empty() {
+            return Ok(());
         }
-        Ok(erased)
+        let seq: u64 = number_of(&item, "seq").map_err(malformed(account.as_str()))?;
+        let nameless = with_body(item, &Resource { name: String::new(), ..resource })?;
+        let put = Put::builder()
+            .condition_expression("seq = :seq")
+            .expression_attribute_values(":seq", number(seq))
+            .set_item(Some(nameless));
+        self.write(&[self.account_put(put)?]).await.map(drop)
     }
-}
-
-/// Whether a look at all resources found names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ErasedNames {
-    None,
-    Some,
 }
 
 fn key_of(item: &StoredItem) -> StoredItem {

@@ -6,7 +6,8 @@ use std::ops::Range;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
-use super::item::{StoredItem, account_partition, item, malformed, text, text_of};
+use super::item::{StoredItem, account_partition, malformed, text_of};
+use super::quotas::QUOTAS;
 use super::rows::RowOrder;
 use super::{Store, StoreError};
 use crate::domain::event::BilledLines;
@@ -33,9 +34,16 @@ pub struct ItemPage {
     pub next: Option<String>,
 }
 
+impl ExportedItem {
+    /// Keys of requests count for a day, and what they repeat is in other items.
+    fn is_request(&self) -> bool {
+        ["request#", "request-row#"].iter().any(|prefix| self.key.starts_with(prefix))
+    }
+}
+
 impl Store {
-    /// As many of the account's items as DynamoDB reads at once (1 MB), after this key. Strongly
-    /// consistent.
+    /// The account's items among those that DynamoDB reads at once (1 MB), after this key, without the
+    /// keys of requests. Strongly consistent.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -45,25 +53,13 @@ impl Store {
         after: Option<&str>,
     ) -> Result<ItemPage, StoreError> {
         let partition = account_partition(account);
-        let start = after.map(|key| item([("pk", text(&partition)), ("sk", text(key))]));
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.tables.accounts)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", text(&partition))
-            .set_exclusive_start_key(start)
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("Query", &error))?;
-        let key = |item: &StoredItem| {
-            text_of(item, "sk").map(str::to_owned).map_err(malformed(&partition))
-        };
-        let next = answer.last_evaluated_key.as_ref().map(&key).transpose()?;
-        let items = answer.items.unwrap_or_default().into_iter();
-        let shown = items.map(|item| Ok(ExportedItem { key: key(&item)?, content: content(item) }));
-        Ok(ItemPage { items: shown.collect::<Result<_, StoreError>>()?, next })
+        let (items, next) = self.items_page(&partition, None, after, None).await?;
+        let kept = items.into_iter().map(|item| {
+            let key = text_of(&item, "sk").map_err(malformed(&partition))?.to_owned();
+            Ok(ExportedItem { content: content(&key, item), key })
+        });
+        let kept = kept.filter(|kept| !kept.as_ref().is_ok_and(ExportedItem::is_request));
+        Ok(ItemPage { items: kept.collect::<Result<_, StoreError>>()?, next })
     }
 
     /// Some of the account's rows from this number on, oldest first, with their lines; and the
@@ -93,9 +89,11 @@ impl Store {
     }
 }
 
-fn content(item: StoredItem) -> BTreeMap<String, Value> {
-    let others = item.into_iter().filter(|(name, _)| !["pk", "sk"].contains(&name.as_str()));
-    others.map(|(name, attribute)| (name, value(&attribute))).collect()
+/// Without the keys, and without who of the staff set quotas.
+fn content(key: &str, item: StoredItem) -> BTreeMap<String, Value> {
+    let is_shown = |name: &str| !matches!((key, name), (_, "pk" | "sk") | (QUOTAS, "by"));
+    let shown = item.into_iter().filter(|(name, _)| is_shown(name));
+    shown.map(|(name, attribute)| (name, value(&attribute))).collect()
 }
 
 /// Items hold text and numbers only.

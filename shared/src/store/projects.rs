@@ -15,10 +15,11 @@ use super::write::WriteOutcome;
 use super::{CommandError, Store, StoreError};
 use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::quotas::AccountQuotas;
+use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::Timestamp;
 
 /// The item whose version goes up with every project of an account.
-const PROJECT_LIST: &str = "project-list";
+pub(super) const PROJECT_LIST: &str = "project-list";
 
 /// A project as its account sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,8 @@ impl Store {
     /// quota holds exactly, however many requests come at once.
     ///
     /// # Errors
-    /// [`CommandError::Refused`] as [`AccountQuotas::check_projects`]; [`CommandError::Fault`].
+    /// [`CommandError::Refused`] as [`AccountQuotas::check_projects`], or with [`Refusal::Erased`];
+    /// [`CommandError::Fault`].
     pub async fn add_project(
         &self,
         account: &AccountId,
@@ -91,11 +93,13 @@ impl Store {
     }
 
     /// `None` before the first project that a release with quotas added.
-    async fn project_list_version(&self, account: &AccountId) -> Result<Option<u64>, StoreError> {
-        let item = self.account_item(account, PROJECT_LIST).await?;
-        item.map(|item| number_of(&item, "version"))
-            .transpose()
-            .map_err(malformed(format!("the project list of {account}")))
+    async fn project_list_version(&self, account: &AccountId) -> Result<Option<u64>, CommandError> {
+        let Some(item) = self.account_item(account, PROJECT_LIST).await? else { return Ok(None) };
+        if item.contains_key("erased") {
+            return Err(Refusal::Erased.into());
+        }
+        let version = number_of(&item, "version");
+        Ok(version.map(Some).map_err(malformed(format!("the project list of {account}")))?)
     }
 
     fn next_project_list_version(
@@ -146,29 +150,12 @@ impl Store {
         after: Option<&ProjectId>,
         limit: u32,
     ) -> Result<ProjectPage, StoreError> {
-        let partition = account_partition(account);
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.tables.accounts)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-            .expression_attribute_values(":pk", text(&partition))
-            .expression_attribute_values(":prefix", text("project#"))
-            .set_exclusive_start_key(
-                after.map(|id| item([("pk", text(&partition)), ("sk", text(project_key(id)))])),
-            )
-            .limit(i32::try_from(limit.max(1)).unwrap_or(i32::MAX))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("Query", &error))?;
-        let read = |item: &StoredItem| named(item).map_err(malformed(account.as_str()));
-        let next = answer
-            .last_evaluated_key
-            .as_ref()
-            .map(|key| read(key).map(|project| project.id))
-            .transpose()?;
-        let projects = answer.items().iter().map(read).collect::<Result<_, _>>()?;
+        let (partition, after) = (account_partition(account), after.map(project_key));
+        let (items, next) =
+            self.items_page(&partition, Some("project#"), after.as_deref(), Some(limit)).await?;
+        let wrong = malformed(account.as_str());
+        let projects = items.iter().map(named).collect::<Result<_, _>>().map_err(&wrong)?;
+        let next = next.as_deref().map(id_of).transpose().map_err(wrong)?;
         Ok(ProjectPage { projects, next })
     }
 
@@ -193,7 +180,12 @@ impl Store {
 
 /// A project without a name is called as its id.
 fn named(item: &StoredItem) -> Result<NamedProject, String> {
-    let id = text_of(item, "sk")?.trim_start_matches("project#");
-    let name = if item.contains_key("name") { parsed(item, "name")? } else { id.to_owned() };
-    Ok(NamedProject { id: id.parse().map_err(|error| format!("sk: {error}"))?, name })
+    let id = id_of(text_of(item, "sk")?)?;
+    let name =
+        if item.contains_key("name") { parsed(item, "name")? } else { id.as_str().to_owned() };
+    Ok(NamedProject { id, name })
+}
+
+fn id_of(sort_key: &str) -> Result<ProjectId, String> {
+    sort_key.trim_start_matches("project#").parse().map_err(|error| format!("sk: {error}"))
 }

@@ -9,7 +9,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::quotas::AccountQuotas;
 use crate::domain::timestamp::Timestamp;
 
-const QUOTAS: &str = "quotas";
+pub(super) const QUOTAS: &str = "quotas";
 
 /// The quotas that staff set for an account.
 #[derive(Clone, Debug, PartialEq, Eq)]

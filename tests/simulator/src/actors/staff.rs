@@ -104,6 +104,7 @@ impl SimulatedStaff {
             StaffAction::Resume => self.for_a_reason("resume").await,
             // Seldom: a closed account does nothing any longer.
             StaffAction::Close if self.chance.happens(200) => self.for_a_reason("close").await,
+            StaffAction::Close if self.chance.happens(100) => self.for_a_reason("erase").await,
             StaffAction::Close => self.for_a_reason("reopen").await,
             StaffAction::AbandonRefill => self.for_a_reason("refill/abandon").await,
             StaffAction::Quotas => {

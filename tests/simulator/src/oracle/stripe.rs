@@ -36,11 +36,12 @@ impl<'a> StripeBooks<'a> {
     }
 
     pub fn charges_of(&self, account: &str) -> impl Iterator<Item = &'a Value> {
-        let customers: BTreeSet<&str> = self
-            .of_kind("customer")
-            .filter(|customer| customer["metadata"]["tollgate_account"] == account)
-            .filter_map(|customer| customer["id"].as_str())
-            .collect();
+        // Of a customer that is deleted, only the pages and invoices tell whose it was.
+        let is_of_account = |object: &&Value| object["metadata"]["tollgate_account"] == account;
+        let made = self.of_kind("customer").filter(is_of_account).map(|made| &made["id"]);
+        let used = self.of_kind("checkout.session").chain(self.of_kind("invoice"));
+        let used = used.filter(is_of_account).map(|used| &used["customer"]);
+        let customers: BTreeSet<&str> = made.chain(used).filter_map(Value::as_str).collect();
         self.of_kind("charge").filter(|charge| charge["status"] == "succeeded").filter(
             move |charge| charge["customer"].as_str().is_some_and(|id| customers.contains(id)),
         )
