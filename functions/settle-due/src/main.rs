@@ -17,7 +17,8 @@ async fn main() -> Result<(), Error> {
     let (clients, metrics) = (&clients, &Metrics::from_environment(env!("CARGO_PKG_NAME")));
     run(service_fn(|event: LambdaEvent<MinuteTrigger>| async move {
         let delivered = DeliveryTime::before_deadline(event.context.deadline, TIMEOUT);
-        let run = handle(clients, &event.payload, delivered).await;
+        // Boxed: it is many futures deep.
+        let run = Box::pin(handle(clients, &event.payload, delivered)).await;
         if let Some(report) = report_of(&run) {
             metrics.write(&report.summary(&event.payload));
         }

@@ -216,9 +216,8 @@ impl Store {
     ) -> Result<Vec<StoredItem>, StoreError> {
         let (mut items, mut after) = (Vec::new(), None);
         loop {
-            let page = self.items_page(partition, Some(prefix), after.as_deref(), None);
-            // Boxed: it is many futures deep.
-            let (page, next) = Box::pin(page).await?;
+            let (page, next) =
+                self.items_page(partition, Some(prefix), after.as_deref(), None).await?;
             items.extend(page);
             if next.is_none() {
                 return Ok(items);

@@ -9,7 +9,7 @@ export function yourData() {
     'Your data',
     {
       testid: 'data-card',
-      hint: 'Everything stored about you and this account, as a JSON file. Payments and invoices are also stored by Stripe.',
+      hint: 'What is stored about you and this account, as a JSON file. Payments and invoices are also stored by Stripe.',
       actions: button('Download', () => download(problems), { testid: 'data-download', iconName: 'download', describe: 'Download your data' }),
     },
     problems.element,
