@@ -31,4 +31,5 @@ pub mod settle;
 pub mod snapshot;
 pub mod tax_ids;
 pub mod timestamp;
+pub mod usage;
 mod yes_no;

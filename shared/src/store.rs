@@ -26,7 +26,9 @@
 //! | `account#A` | `project-list` | `version`, which goes up with every project that is added; `erased` (`erasure.rs`) |
 //! | `account#A` | `quotas` | `resources`, `projects`, and who set them, when and why |
 //! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::domain::resources::Resource) as JSON |
-//! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `billed` |
+//! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `read_at`, `billed` |
+//! | `account#A` | `metered#…`, `counter#…` | metered usage by the hour, and what counters showed (`meters.rs`) |
+//! | `account#A` | `unbilled` | what unbilled usage is worth, as a hint (`unbilled.rs`) |
 //! | `account#A` | `payment#P#taken`, `payment#P#dispute#D` | what was taken back of a payment (`payment_records.rs`) |
 //! | `account#A` | `request-row#…`, `request#…` | idempotency keys of requests (`requests.rs`) |
 //! | `account#A` | `pages`, `requests-to-stripe#…` | what limits are counted by (`limits.rs`) |
@@ -70,6 +72,7 @@ mod requests;
 mod resource_ids;
 mod rows;
 mod runs;
+mod unbilled;
 mod verify;
 mod write;
 
@@ -85,7 +88,7 @@ pub use fault::{CommandError, StoreError};
 pub use history::{BoundedRead, FoundRows, READS_MAX};
 pub use indexes::{AccountPage, DueAccount, DueAccounts, IndexShard, SHARDS};
 pub use limits::{Counted, RequestCounter, UnpaidPages};
-pub use meters::{ReportOutcome, UsageReport};
+pub use meters::{ReportOutcome, ReportRules, ReportedAmount, UsageReport};
 pub use outcome::{
     CLOCK_BEHIND_ALARM_SECONDS, CommandOutcome, CommandReceipt, SettleReport, SettledAccount,
 };

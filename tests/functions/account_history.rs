@@ -8,7 +8,7 @@ use tollgate::domain::command::Command;
 use tollgate::domain::event::{BillingChange, Cause, Change, RefillDecline};
 use tollgate::domain::money::Usd;
 use tollgate::domain::row::Row;
-use tollgate::domain::timestamp::{HOUR, Timestamp};
+use tollgate::domain::timestamp::Timestamp;
 use tollgate::store::{PaymentIds, Plan, RowOrder};
 use tollgate::views::transaction::{TransactionType, transaction_type};
 use tollgate_tests::api::{Api, ApiEvent};
@@ -230,8 +230,11 @@ async fn eventful() -> Api {
 }
 
 async fn on(api: &Api, event: ApiEvent, status: u16) {
-    let answered: tollgate_tests::api::Answered =
-        resources::handle(&api.billing, event.request()).await.into();
+    let answered: tollgate_tests::api::Answered = if event.is_of("POST /v1/usage") {
+        ::usage::handle(&api.billing, event.request()).await.into()
+    } else {
+        resources::handle(&api.billing, event.request()).await.into()
+    };
     assert_eq!(answered.status, status, "{event:?}: {}", answered.shown());
 }
 
@@ -248,7 +251,7 @@ fn sum(body: &Value) -> Usd {
 fn service_time(row: &Row) -> Timestamp {
     match &row.event.change {
         Change::Billing(BillingChange::Usage { from, .. }) => *from,
-        Change::Billing(BillingChange::Metered { hour, .. }) => hour.unwrap().plus(-HOUR),
+        Change::Billing(BillingChange::Metered { lines, .. }) => lines[0].hour.unwrap(),
         _ => row.event.at,
     }
 }

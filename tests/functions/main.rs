@@ -60,3 +60,4 @@ mod stripe_contract;
 mod stripe_setup;
 mod stripe_webhook;
 mod trial;
+mod usage;

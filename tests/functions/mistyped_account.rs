@@ -73,6 +73,7 @@ async fn mistyped_account_is_not_found_and_not_opened() {
             "account" => Box::pin(account::handle(&accounts, request)).await.into(),
             "checkout" => Box::pin(checkout::handle(&world.checkout, request)).await.into(),
             "resources" => resources::handle(&world.api.billing, request).await.into(),
+            "usage" => ::usage::handle(&world.api.billing, request).await.into(),
             other => panic!("{other} has a route that a platform can call: try it here"),
         };
         let expected = match route.as_str() {

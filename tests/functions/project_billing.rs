@@ -8,6 +8,9 @@ use tollgate_tests::ledger::{ALICE, named};
 const BILLING: &str = "GET /v1/projects/{project}/billing";
 
 async fn ask(api: &Api, event: &ApiEvent) -> Answered {
+    if event.is_of("POST /v1/usage") {
+        return ::usage::handle(&api.billing, event.request()).await.into();
+    }
     resources::handle(&api.billing, event.request()).await.into()
 }
 

@@ -18,7 +18,6 @@ const STOP: &str = "POST /v1/projects/{project}/resources/{id}/stop";
 const RESTORE: &str = "POST /v1/projects/{project}/resources/{id}/restore";
 const DELETE: &str = "DELETE /v1/projects/{project}/resources/{id}";
 const PLATFORM: &str = "GET /v1/platform/resources";
-const USAGE: &str = "POST /v1/usage";
 const SCOPE: &str = "tollgate/platform";
 
 async fn send(billing: &Billing, event: &ApiEvent) -> Answered {
@@ -553,7 +552,6 @@ async fn bad_bodies_are_refused_on_every_route() {
         (STOP, json!({})),
         (RESTORE, json!({})),
         (DELETE, json!({})),
-        (USAGE, json!({"project": project, "sku": "tokens", "reading": "1"})),
     ];
     for (route, good) in routes {
         let event = on(route, &project, "srv-1", "10:21:00").scope(SCOPE);
@@ -591,89 +589,6 @@ async fn bad_bodies_are_refused_on_every_route() {
         "invalid_body",
     )
     .await;
-}
-
-#[tokio::test]
-async fn usage_opens_its_meter_and_counts_once() {
-    let (api, project) = with_credit("10").await;
-    let report = |body: Value| {
-        ApiEvent::by("platform", USAGE, "10:21:00")
-            .scope(SCOPE)
-            .header("Tollgate-Account", ALICE)
-            .json(&body)
-    };
-    let reading =
-        |reading: &str| report(json!({"project": project, "sku": "tokens", "reading": reading}));
-    assert_eq!(ask(&api, reading("100")).await.body, json!({"status": "counted"}));
-    assert_eq!(
-        ask(&api, reading("100")).await.body,
-        json!({"status": "not_newer", "reading": "100"})
-    );
-    assert_eq!(
-        ask(&api, reading("50")).await.body,
-        json!({"status": "not_newer", "reading": "100"})
-    );
-    let used = |quantity: &str, id: &str| {
-        report(json!({"project": project, "sku": "tokens", "quantity": quantity, "id": id}))
-    };
-    assert_eq!(ask(&api, used("5", "u-1")).await.body, json!({"status": "counted"}));
-    assert_eq!(ask(&api, used("5", "u-1")).await.body, json!({"status": "repeated"}));
-    refused(&api, used("6", "u-1"), 422, "idempotency_key_reused").await;
-    assert_eq!(ask(&api, reading("100.5")).await.body["reading"], "105");
-    let other = api.another();
-    let both = used("1", "u-2");
-    let (first, second) = tokio::join!(send(&api.billing, &both), send(&other, &both));
-    let mut both = [first.body["status"].to_string(), second.body["status"].to_string()];
-    both.sort();
-    assert_eq!(both, ["\"counted\"", "\"repeated\""]);
-    assert_eq!(ask(&api, reading("106")).await.body["status"], "not_newer");
-    check(&api.ledger, ALICE).await;
-}
-
-#[tokio::test]
-async fn simultaneous_first_reports_open_one_meter() {
-    let (api, project) = with_credit("10").await;
-    let event = ApiEvent::by(ALICE, USAGE, "10:21:00").scope(SCOPE);
-    let report = |id: &str| {
-        event.clone().json(&json!({"project": project, "sku": "tokens", "quantity": "1", "id": id}))
-    };
-    let (one, two, other) = (report("u-1"), report("u-2"), api.another());
-    let (first, second) = tokio::join!(send(&api.billing, &one), send(&other, &two));
-    assert_eq!(
-        (first.body["status"].as_str(), second.body["status"].as_str()),
-        (Some("counted"), Some("counted"))
-    );
-    assert_eq!(check(&api.ledger, ALICE).await.count("meter_opened"), 1);
-}
-
-#[tokio::test]
-async fn a_report_that_cannot_be_counted_is_refused() {
-    let (api, project) = with_credit("10").await;
-    let event = ApiEvent::by(ALICE, USAGE, "10:21:00");
-    let good = json!({"project": project, "sku": "tokens", "reading": "1"});
-    refused(&api, event.clone().json(&good), 403, "forbidden").await;
-    let event = event.scope(SCOPE);
-    for (body, status, code) in [
-        (json!({"project": "prj-none", "sku": "tokens", "reading": "1"}), 404, "not_found"),
-        (json!({"project": project, "sku": "nope", "reading": "1"}), 422, "unknown_sku"),
-        (json!({"project": project, "sku": "vm", "reading": "1"}), 422, "unusable"),
-        (json!({"project": project, "sku": "tokens"}), 400, "invalid_body"),
-        (json!({"project": project, "sku": "tokens", "quantity": "1"}), 400, "invalid_body"),
-        (
-            json!({"project": project, "sku": "tokens", "reading": "1", "id": "u"}),
-            400,
-            "invalid_body",
-        ),
-        (json!({"project": project, "sku": "tokens", "reading": 1}), 400, "invalid_body"),
-        (json!({"project": project, "sku": "tokens", "reading": "-1"}), 400, "invalid_body"),
-        (
-            json!({"project": project, "sku": "tokens", "quantity": "1", "id": "a#b"}),
-            400,
-            "invalid_body",
-        ),
-    ] {
-        refused(&api, event.clone().json(&body), status, code).await;
-    }
 }
 
 #[tokio::test]
@@ -725,7 +640,7 @@ async fn platform_lists_resources_that_should_run() {
 }
 
 #[tokio::test]
-async fn rate_and_quantity_outside_their_range_are_refused_by_field() {
+async fn rate_outside_its_range_is_refused_by_field() {
     let (api, project) = with_credit("10").await;
     for rate in ["100000000000000000000000000", "0.000000000000000001"] {
         let body = json!({"sku": "vm", "name": "x", "start": false, "rate": rate});
@@ -733,39 +648,4 @@ async fn rate_and_quantity_outside_their_range_are_refused_by_field() {
             refused(&api, wanted(&project, body).scope(SCOPE), 400, "invalid_body").await;
         assert!(answered.body["detail"].as_str().unwrap().starts_with("rate: must"));
     }
-    let report = |body: Value| {
-        let event = ApiEvent::by("platform", USAGE, "10:21:00").scope(SCOPE);
-        event.header("Tollgate-Account", ALICE).json(&body)
-    };
-    let used = |quantity: &str| {
-        report(json!({"project": project, "sku": "tokens", "quantity": quantity, "id": "u-1"}))
-    };
-    let answered = refused(&api, used("2000000000000"), 400, "invalid_body").await;
-    assert!(answered.body["detail"].as_str().unwrap().starts_with("quantity: must"));
-    // A reading may grow over years, but not by so much at once.
-    let reading =
-        |reading: &str| report(json!({"project": project, "sku": "tokens", "reading": reading}));
-    assert_eq!(ask(&api, reading("5")).await.body["status"], "counted");
-    refused(&api, reading("2000000000005"), 422, "unusable").await;
-    assert_eq!(ask(&api, used("6")).await.body["status"], "counted");
-}
-
-#[tokio::test]
-async fn usage_that_costs_absurdly_much_is_refused() {
-    let (api, project) = with_credit("10").await;
-    let gold = json!({"sku": "gold", "unit": "quantity", "kind": "meter", "rate": "1000",
-        "valid_from": "2026-11-22T10:00:00Z"});
-    api.ledger.put_stored_price(&gold).await;
-    let report = |body: Value| {
-        let event = ApiEvent::by("platform", USAGE, "10:21:00").scope(SCOPE);
-        event.header("Tollgate-Account", ALICE).json(&body)
-    };
-    let used = |quantity: &str| {
-        report(json!({"project": project, "sku": "gold", "quantity": quantity, "id": "u-1"}))
-    };
-    assert_eq!(ask(&api, used("1")).await.body["status"], "counted");
-    let much = json!({"project": project, "sku": "gold", "quantity": "1000.1", "id": "u-2"});
-    refused(&api, report(much), 422, "unusable").await;
-    let jump = json!({"project": project, "sku": "gold", "reading": "1002"});
-    refused(&api, report(jump), 422, "unusable").await;
 }

@@ -692,7 +692,9 @@ async fn dispute_that_dies_anywhere_moves_money_once() {
         }
     };
     let look = async |world: &PaymentWorld| {
-        assert_eq!(world.names().await, ["opened", "topup", "dispute_opened", "dispute"]);
+        // The suspension that follows may be left to the minute run.
+        let names = world.names().await;
+        assert_eq!(names[..4], ["opened", "topup", "dispute_opened", "dispute"]);
         world.check().await;
     };
     let calls = die_everywhere(prepare, process, look).await;

@@ -309,7 +309,9 @@ async fn whoever_paid_or_had_a_trial_is_offered_none() {
     world.stand_in.refund_in_dashboard(&payment, None).unwrap();
     world.deliver_all().await;
     assert_eq!(world.state().await.balance(), named("0"));
-    refused(&world.call(&world.event(START).json(&on())).await, 409, "trial_not_allowed", used);
+    let suspended = "The account is suspended. If it ran out of credit, add credit to resume it.";
+    let start = world.event(START).json(&on());
+    refused(&world.call(&start).await, 409, "account_suspended", suspended);
 
     let world = PaymentWorld::new().await;
     in_trial(&world, VISA, &json!({})).await;

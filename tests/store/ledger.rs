@@ -488,13 +488,13 @@ async fn indexes_hold_running_accounts_and_next_deadlines() {
         "full hours are the hourly run's"
     );
 
-    ledger.grant(ALICE, "3", "12:30:00", "10:30:00").await;
-    assert_eq!(due("12:30:00").await, ["2026-11-22T12:30:00Z"]);
-    assert_eq!(due("12:29:59").await, [] as [&str; 0]);
+    ledger.grant(ALICE, "3", "13:00:00", "10:30:00").await;
+    assert_eq!(due("13:00:00").await, ["2026-11-22T13:00:00Z"]);
+    assert_eq!(due("12:59:59").await, [] as [&str; 0]);
     ledger.grant(ALICE, "3", "11:30:00", "10:30:00").await;
     assert_eq!(
-        due("12:30:00").await,
-        ["2026-11-22T11:30:00Z"],
+        due("13:00:00").await,
+        ["2026-11-22T12:00:00Z"],
         "the deadline moved, and there is one entry"
     );
 

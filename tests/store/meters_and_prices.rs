@@ -1,11 +1,15 @@
 //! Meters and prices: reports and prices in any order and number.
 
+use std::collections::BTreeMap;
+
 use tollgate::domain::event::{BillingChange, Change};
-use tollgate::domain::ids::{AccountId, ProjectId, Sku};
 use tollgate::domain::money::{QUANTITY_MAX, Quantity};
 use tollgate::domain::prices::Price;
 use tollgate::domain::refusal::Refusal;
-use tollgate::store::{CommandError, ReportOutcome, UsageReport};
+use tollgate::domain::row_format::RowFormat;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::domain::usage::UsageLabels;
+use tollgate::store::{CommandError, ReportOutcome, ReportRules, ReportedAmount, UsageReport};
 use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named};
@@ -16,45 +20,139 @@ async fn with_meter() -> Ledger {
     ledger
 }
 
-async fn read(ledger: &Ledger, reading: &str) -> ReportOutcome {
-    let (alice, project, sku): (AccountId, ProjectId, Sku) =
-        (named(ALICE), named("p"), named("tokens"));
-    ledger
-        .store
-        .report_reading(&alice, &project, &sku, named(reading), named("1000000000000000"))
-        .await
-        .unwrap()
-}
+/// No bound of a report.
+const STEP_MAX: &str = "1000000000000000";
 
-async fn used(ledger: &Ledger, quantity: &str, id: &str) -> ReportOutcome {
+async fn report(
+    ledger: &Ledger,
+    time: &str,
+    labels: &[(&str, &str)],
+    amount: ReportedAmount,
+) -> ReportOutcome {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let report = UsageReport {
         project: named("p"),
         sku: named("tokens"),
-        quantity: named(quantity),
-        id: named(id),
+        at: at(time),
+        is_dated: false,
+        labels: UsageLabels::try_from(labels.collect::<BTreeMap<_, _>>()).unwrap(),
+        amount,
     };
-    ledger.store.report_usage(&named(ALICE), &report, at("10:10:00")).await.unwrap()
+    let rules = ReportRules {
+        step_max: named(STEP_MAX),
+        format: ledger.policy.row_format,
+        now: at("10:10:00").max(at(time)),
+    };
+    ledger.store.report(&named(ALICE), &report, rules).await.unwrap()
 }
 
+async fn read(ledger: &Ledger, reading: &str) -> ReportOutcome {
+    read_at(ledger, "10:10:00", "main", reading).await
+}
+
+async fn read_at(ledger: &Ledger, time: &str, counter: &str, reading: &str) -> ReportOutcome {
+    let amount = ReportedAmount::Reading { counter: named(counter), reading: named(reading) };
+    report(ledger, time, &[], amount).await
+}
+
+async fn used(ledger: &Ledger, quantity: &str, id: &str) -> ReportOutcome {
+    used_at(ledger, "10:10:00", quantity, id).await
+}
+
+async fn used_at(ledger: &Ledger, time: &str, quantity: &str, id: &str) -> ReportOutcome {
+    let amount = ReportedAmount::Quantity { quantity: named(quantity), id: named(id) };
+    report(ledger, time, &[], amount).await
+}
+
+/// Hour and minute.
+fn clock(at: Timestamp) -> String {
+    at.to_string().chars().skip(11).take(5).collect()
+}
+
+/// What the counter `main` shows.
 async fn reading(ledger: &Ledger) -> String {
     let list = ledger.undisturbed.billables(&named(ALICE)).await.unwrap();
     list.meters.values().next().unwrap().reading.to_string()
 }
 
+/// Hour, labels, reported and billed quantity of everything that a settling reads.
+async fn counted(ledger: &Ledger) -> Vec<String> {
+    let alice = named(ALICE);
+    let view = ledger.undisturbed.snapshot(&alice, &ledger.prices, &ledger.policy).await.unwrap();
+    let shown = view.billables().usage.iter().map(|(key, usage)| {
+        let labels: String =
+            key.labels.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        format!("{}{labels} {} {}", clock(key.hour), usage.reported, usage.billed)
+    });
+    shown.collect()
+}
+
+/// Time, hour, quantities and amount of each line that billed usage.
+async fn billed(ledger: &Ledger) -> Vec<String> {
+    let account = check(ledger, ALICE).await;
+    let mut lines = Vec::new();
+    for row in &account.rows {
+        let Change::Billing(BillingChange::Metered { lines: billed, .. }) = &row.event.change
+        else {
+            continue;
+        };
+        for line in billed {
+            let hour = line.hour.map_or("older".to_owned(), clock);
+            let at = clock(row.event.at);
+            lines.push(format!("{at}: {hour} {}→{} {}", line.from, line.to, line.amount));
+        }
+    }
+    lines
+}
+
 #[tokio::test]
 async fn a_reading_only_grows_whatever_order_reports_come_in() {
     let ledger = with_meter().await;
-    assert_eq!(read(&ledger, "1000").await, ReportOutcome::Advanced);
+    assert_eq!(read(&ledger, "1000").await, ReportOutcome::Counted(named("1000")));
     assert_eq!(read(&ledger, "1000").await, ReportOutcome::NotNewer(named("1000")));
-    assert_eq!(read(&ledger, "900").await, ReportOutcome::NotNewer(named("1000")));
-    assert_eq!(read(&ledger, "1000.5").await, ReportOutcome::Advanced);
-    assert_eq!(reading(&ledger).await, "1000.5");
+    assert_eq!(
+        read_at(&ledger, "10:09:00", "main", "900").await,
+        ReportOutcome::NotNewer(named("1000"))
+    );
+    assert_eq!(
+        read_at(&ledger, "10:11:00", "main", "900").await,
+        ReportOutcome::WentBack(named("1000"))
+    );
+    assert_eq!(read(&ledger, "1000.5").await, ReportOutcome::Counted(named("0.5")));
+    assert_eq!(
+        (reading(&ledger).await, counted(&ledger).await),
+        ("1000.5".to_owned(), vec!["10:00 1000.5 0".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn counters_of_several_processes_add_up() {
+    let ledger = with_meter().await;
+    for (counter, shown, added) in [
+        ("main", "100", "100"),
+        ("p-2", "5", "5"),
+        ("p-2", "20", "15"),
+        ("p-3", "1", "1"),
+        ("main", "107", "7"),
+    ] {
+        assert_eq!(
+            read_at(&ledger, "10:10:00", counter, shown).await,
+            ReportOutcome::Counted(named(added)),
+            "{counter} {shown}"
+        );
+    }
+    assert_eq!(
+        read_at(&ledger, "10:12:00", "p-2", "3").await,
+        ReportOutcome::WentBack(named("20"))
+    );
+    assert_eq!(counted(&ledger).await, ["10:00 128 0"]);
 }
 
 #[tokio::test]
 async fn reading_with_a_lost_answer_counts_once() {
     let ledger = with_meter().await;
-    ledger.faults.set(Calls::of(Operation::UpdateItem).first(1), DynamoFault::AnswerLost);
+    let calls = || Calls::of(Operation::TransactWriteItems);
+    ledger.faults.set(calls().first(1), DynamoFault::AnswerLost);
     assert_eq!(read(&ledger, "1000").await, ReportOutcome::NotNewer(named("1000")));
     for fault in [
         DynamoFault::Throttled,
@@ -63,32 +161,55 @@ async fn reading_with_a_lost_answer_counts_once() {
         DynamoFault::InternalError,
     ] {
         ledger.faults.clear();
-        ledger.faults.set(Calls::of(Operation::UpdateItem).first(2), fault);
+        ledger.faults.set(calls().first(2), fault);
         let next: Quantity = named(&format!("{}1", reading(&ledger).await));
-        assert_eq!(read(&ledger, &next.to_string()).await, ReportOutcome::Advanced, "{fault:?}");
+        let outcome = read(&ledger, &next.to_string()).await;
+        assert!(matches!(outcome, ReportOutcome::Counted(_)), "{fault:?}: {outcome:?}");
     }
+    assert_eq!(counted(&ledger).await, [format!("10:00 {} 0", reading(&ledger).await)]);
 }
 
 #[tokio::test]
 async fn usage_with_an_id_is_added_once() {
     let ledger = with_meter().await;
-    assert_eq!(used(&ledger, "10", "a").await, ReportOutcome::Advanced);
-    assert_eq!(used(&ledger, "10", "a").await, ReportOutcome::Repeated);
+    assert_eq!(used(&ledger, "10", "a").await, ReportOutcome::Counted(named("10")));
+    assert_eq!(used(&ledger, "10", "a").await, ReportOutcome::Repeated(named("10")));
     assert_eq!(used(&ledger, "11", "a").await, ReportOutcome::KeyReused);
-    assert_eq!(used(&ledger, "10", "b").await, ReportOutcome::Advanced);
-    assert_eq!(reading(&ledger).await, "20");
+    assert_eq!(used(&ledger, "10", "b").await, ReportOutcome::Counted(named("10")));
+    assert_eq!(counted(&ledger).await, ["10:00 20 0"]);
 
     ledger.faults.set(Calls::of(Operation::TransactWriteItems).first(1), DynamoFault::AnswerLost);
-    assert_eq!(used(&ledger, "5", "c").await, ReportOutcome::Repeated);
-    assert_eq!(reading(&ledger).await, "25");
+    assert_eq!(used(&ledger, "5", "c").await, ReportOutcome::Repeated(named("5")));
+    assert_eq!(counted(&ledger).await, ["10:00 25 0"]);
+    // Where reports meet, one goes to another item of the same hour.
+    ledger.faults.clear();
+    ledger
+        .faults
+        .set(Calls::of(Operation::TransactWriteItems).first(1), DynamoFault::TransactionConflict);
+    assert_eq!(used(&ledger, "3", "d").await, ReportOutcome::Counted(named("3")));
+    assert_eq!(counted(&ledger).await, ["10:00 28 0"]);
 }
 
 #[tokio::test]
-async fn a_meter_never_shows_more_than_can_be_read_back() {
+async fn hundred_reports_at_once_are_counted_once_each() {
     let ledger = with_meter().await;
-    assert_eq!(read(&ledger, &QUANTITY_MAX.to_string()).await, ReportOutcome::Advanced);
+    let reports = (0..100).map(|number| {
+        let ledger = &ledger;
+        async move { used(ledger, "1", &format!("u-{}", number % 80)).await }
+    });
+    let outcomes = futures_util::future::join_all(reports).await;
+    let new = outcomes.iter().filter(|outcome| matches!(outcome, ReportOutcome::Counted(_)));
+    assert_eq!(new.count(), 80, "{outcomes:?}");
+    assert_eq!(counted(&ledger).await, ["10:00 80 0"]);
+}
+
+#[tokio::test]
+async fn no_item_counts_more_than_can_be_read_back() {
+    let ledger = with_meter().await;
+    let most = QUANTITY_MAX.to_string();
+    assert_eq!(read(&ledger, &most).await, ReportOutcome::Counted(named(&most)));
     assert_eq!(used(&ledger, "1", "a").await, ReportOutcome::TooMuch);
-    assert_eq!(reading(&ledger).await, QUANTITY_MAX.to_string());
+    assert_eq!(counted(&ledger).await, [format!("10:00 {most} 0")]);
 }
 
 #[tokio::test]
@@ -99,56 +220,126 @@ async fn a_meter_that_was_never_opened_takes_no_report() {
     ledger.open_meter(ALICE, "tokens", "10:00:00").await;
     assert_eq!(
         used(&ledger, "1", "a").await,
-        ReportOutcome::Advanced,
+        ReportOutcome::Counted(named("1")),
         "the refused report used up nothing"
     );
 }
 
 #[tokio::test]
-async fn hour_bills_a_meter_from_reading_to_reading() {
+async fn hour_bills_what_was_used_in_it() {
     let ledger = with_meter().await;
-    read(&ledger, "1000000").await;
+    used_at(&ledger, "10:10:00", "1000000", "a").await;
     assert_eq!(ledger.settle(ALICE, "11:00:00").await.appended, 1);
-    read(&ledger, "1500000").await;
+    used_at(&ledger, "11:10:00", "400000", "b").await;
     assert_eq!(ledger.settle(ALICE, "11:30:00").await.appended, 0);
     assert_eq!(ledger.settle(ALICE, "12:00:00").await.appended, 1);
-    let account = check(&ledger, ALICE).await;
-    let lines: Vec<_> = account
-        .rows
-        .iter()
-        .filter_map(|row| {
-            let Change::Billing(BillingChange::Metered { lines, .. }) = &row.event.change else {
-                return None;
-            };
-            let [line] = lines.as_slice() else { panic!("one meter, one line") };
-            Some((line.from.to_string(), line.to.to_string(), line.amount.to_string()))
-        })
-        .collect();
-    let line =
-        |from: &str, to: &str, amount: &str| (from.to_owned(), to.to_owned(), amount.to_owned());
-    assert_eq!(lines, [line("0", "1000000", "-2.00"), line("1000000", "1500000", "-1.00")]);
+    assert_eq!(
+        billed(&ledger).await,
+        ["11:00: 10:00 0→1000000 -2.00", "12:00: 11:00 0→400000 -0.80"]
+    );
+}
+
+#[tokio::test]
+async fn late_reports_are_billed_by_their_hour() {
+    let ledger = with_meter().await;
+    used_at(&ledger, "10:10:00", "100000", "a").await;
+    ledger.settle(ALICE, "11:00:00").await;
+    used_at(&ledger, "18:10:00", "100000", "b").await;
+    ledger.settle(ALICE, "19:00:00").await;
+    // The hours since 16:00 are read in any case; 10:00 and 14:00 are found by their notes.
+    for (hour, id) in [("10:20:00", "c"), ("14:20:00", "d"), ("17:20:00", "e")] {
+        let amount = ReportedAmount::Quantity { quantity: named("50000"), id: named(id) };
+        let report = UsageReport {
+            project: named("p"),
+            sku: named("tokens"),
+            at: at(hour),
+            is_dated: false,
+            labels: UsageLabels::default(),
+            amount,
+        };
+        let format = ledger.policy.row_format;
+        let rules = ReportRules { step_max: named(STEP_MAX), format, now: at("19:20:00") };
+        let outcome = ledger.store.report(&named(ALICE), &report, rules).await.unwrap();
+        assert_eq!(outcome, ReportOutcome::Counted(named("50000")), "{hour}");
+    }
+    ledger.settle(ALICE, "20:00:00").await;
+    assert_eq!(
+        billed(&ledger).await,
+        [
+            "11:00: 10:00 0→100000 -0.20",
+            "19:00: 18:00 0→100000 -0.20",
+            "20:00: 10:00 100000→150000 -0.10",
+            "20:00: 14:00 0→50000 -0.10",
+            "20:00: 17:00 0→50000 -0.10",
+        ]
+    );
+    // Nothing is billed again.
+    ledger.settle(ALICE, "23:00:00").await;
+    assert_eq!(billed(&ledger).await.len(), 5);
+}
+
+#[tokio::test]
+async fn labels_are_counted_and_billed_for_themselves() {
+    let ledger = with_meter().await;
+    for (id, labels) in
+        [("a", &[("key", "k1")][..]), ("b", &[("key", "k2")]), ("c", &[]), ("d", &[("key", "k1")])]
+    {
+        let amount = ReportedAmount::Quantity { quantity: named("100000"), id: named(id) };
+        report(&ledger, "10:10:00", labels, amount).await;
+    }
+    assert_eq!(
+        counted(&ledger).await,
+        ["10:00 100000 0", "10:00 key=k1 200000 0", "10:00 key=k2 100000 0"]
+    );
+    ledger.settle(ALICE, "11:00:00").await;
+    assert_eq!(
+        counted(&ledger).await,
+        ["10:00 100000 100000", "10:00 key=k1 200000 200000", "10:00 key=k2 100000 100000"]
+    );
+}
+
+#[tokio::test]
+async fn usage_that_an_older_release_counted_is_billed_too() {
+    let mut ledger = with_meter().await;
+    let format = ledger.policy.row_format;
+    ledger.policy.row_format = RowFormat::new(5);
+    assert_eq!(read(&ledger, "100000").await, ReportOutcome::Counted(named("100000")));
+    assert_eq!(used(&ledger, "50000", "a").await, ReportOutcome::Counted(named("50000")));
+    ledger.policy.row_format = format;
+    assert_eq!(used(&ledger, "50000", "a").await, ReportOutcome::Repeated(named("50000")));
+    assert_eq!(used(&ledger, "70000", "b").await, ReportOutcome::Counted(named("70000")));
+    // The counter goes on where it was.
+    assert_eq!(read(&ledger, "250000").await, ReportOutcome::Counted(named("100000")));
+    ledger.settle(ALICE, "11:00:00").await;
+    assert_eq!(
+        billed(&ledger).await,
+        ["11:00: older 100000→250000 -0.30", "11:00: 10:00 0→170000 -0.34"]
+    );
 }
 
 #[tokio::test]
 async fn a_report_that_races_with_its_billing_is_billed_the_next_hour() {
     let ledger = with_meter().await;
-    read(&ledger, "1000000").await;
+    used_at(&ledger, "10:10:00", "1000000", "a").await;
     let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
     let (settled, ()) = tokio::join!(ledger.settle(ALICE, "11:00:00"), async {
         gate.reached().await;
-        read(&ledger, "1500000").await;
+        used_at(&ledger, "10:59:59", "500000", "b").await;
         gate.open();
     });
     assert_eq!((settled.appended, settled.lost), (1, 0));
     assert_eq!(ledger.head(ALICE).await.state.balance(), named("8"));
     ledger.settle(ALICE, "12:00:00").await;
-    assert_eq!(check(&ledger, ALICE).await.balance(), named("7"));
+    assert_eq!(
+        billed(&ledger).await,
+        ["11:00: 10:00 0→1000000 -2.00", "12:00: 10:00 1000000→1500000 -1.00"]
+    );
 }
 
 #[tokio::test]
-async fn two_workers_bill_a_meter_once() {
+async fn two_workers_bill_usage_once() {
     let ledger = with_meter().await;
-    read(&ledger, "1000000").await;
+    used_at(&ledger, "10:10:00", "1000000", "a").await;
     let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
     let (first, second) = tokio::join!(ledger.settle(ALICE, "11:00:00"), async {
         gate.reached().await;
@@ -158,6 +349,19 @@ async fn two_workers_bill_a_meter_once() {
     });
     assert_eq!((first.already_there, second.appended), (1, 1));
     assert_eq!(check(&ledger, ALICE).await.balance(), named("8"));
+}
+
+#[tokio::test]
+async fn unbilled_usage_is_a_sum_that_each_sight_takes_once() {
+    let ledger = with_meter().await;
+    let (store, alice) = (&ledger.store, named(ALICE));
+    assert_eq!(store.add_unbilled(&alice, named("0.60")).await.unwrap(), named("0.60"));
+    assert_eq!(store.add_unbilled(&alice, named("0.000001")).await.unwrap(), named("0.600001"));
+    assert_eq!(store.add_unbilled(&alice, named("0.50")).await.unwrap(), named("1.100001"));
+    // Two reports saw a dollar, and both bill.
+    store.take_unbilled(&alice, named("0.600001")).await.unwrap();
+    store.take_unbilled(&alice, named("1.100001")).await.unwrap();
+    assert_eq!(store.add_unbilled(&alice, named("0")).await.unwrap(), named("0.50"));
 }
 
 fn price(rate: &str, valid_from: &str) -> Price {

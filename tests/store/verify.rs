@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use tollgate::domain::ids::CounterName;
 use tollgate::domain::row::RowError;
 use tollgate::domain::row_format::RowFormat;
-use tollgate::store::{ChainError, RowOrder, StoreError};
-use tollgate_tests::ledger::{ALICE, Ledger, named};
+use tollgate::domain::usage::UsageLabels;
+use tollgate::store::{ChainError, ReportRules, ReportedAmount, RowOrder, StoreError, UsageReport};
+use tollgate_tests::ledger::{ALICE, Ledger, at, named};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -180,12 +182,17 @@ const ROWS_OF_FORMAT_6: &str = include_str!("rows_of_format_6.json");
 async fn history_of_every_format() -> Ledger {
     let ledger = history().await;
     ledger.open_meter(ALICE, "tokens", "11:40:00").await;
-    let (account, project, sku) = (named(ALICE), named("p"), named("tokens"));
-    ledger
-        .store
-        .report_reading(&account, &project, &sku, named("1000000"), named("1000000"))
-        .await
-        .unwrap();
+    let report = UsageReport {
+        project: named("p"),
+        sku: named("tokens"),
+        at: at("11:45:00"),
+        is_dated: false,
+        labels: UsageLabels::default(),
+        amount: ReportedAmount::Reading { counter: CounterName::main(), reading: named("1000000") },
+    };
+    let format = ledger.policy.row_format;
+    let rules = ReportRules { step_max: named("1000000"), format, now: at("11:45:00") };
+    ledger.store.report(&named(ALICE), &report, rules).await.unwrap();
     ledger.settle(ALICE, "13:00:00").await;
     ledger.settle(ALICE, "2026-11-24T13:00:00Z").await;
     ledger.credit(ALICE, "pi_second", "25", "2026-11-24T14:00:00Z").await;

@@ -197,6 +197,7 @@ async fn everything_happens(world: &World) {
     // bills meters.
     let whoever_settles = [
         "resources",
+        "usage",
         "account",
         "admin",
         "auto-refill",
@@ -280,6 +281,10 @@ async fn settles(customer: &Customer<'_>, function: &str) {
             let wish = json!({"enabled": true, "threshold": "5.00", "amount": "20.00"});
             let answer = world.ask(&customer.api, "PUT", "/v1/auto-refill", &wish).await;
             assert!(answer.status < 500, "{}", answer.json());
+        }
+        "usage" => {
+            let project = customer.project().await;
+            report_usage(customer, &project).await;
         }
         "admin" => customer.bonus("1.00").await,
         "stripe-webhook" => customer.top_up("10.00").await,

@@ -1,5 +1,5 @@
 //! Projects and what runs in them: create, start, stop, delete and restore, alone and together;
-//! reports of usage; and for the platform what should run; and what a project cost.
+//! for the platform what should run; and what a project cost.
 //!
 //! Each write route is translate → command → row → translate. An answer is made from the row that
 //! records the request, so a request that is repeated with its `Idempotency-Key` gets the same
@@ -14,7 +14,6 @@ mod prices;
 mod projects;
 mod shown;
 mod together;
-mod usage;
 
 use lambda_http::{Body, Request, Response};
 use tollgate::domain::resources::ReturningResources;
@@ -57,7 +56,6 @@ async fn route(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError>
         "POST /v1/account/stop" => together::stop(billing, call).await,
         "GET /v1/prices" => prices::list(billing, call).await,
         "GET /v1/platform/resources" => platform::what_should_run(billing, call).await,
-        "POST /v1/usage" => usage::report(billing, call).await,
         _ => Err(handler::no_such_route(call)),
     }
 }

@@ -43,6 +43,9 @@ pub struct AccountState {
     /// The last clock hour whose start billed the meters.
     #[serde(rename = "ma", default, skip_serializing_if = "Option::is_none")]
     pub metered_at: Option<Timestamp>,
+    /// When usage was last billed by its hour.
+    #[serde(rename = "mb", default, skip_serializing_if = "Option::is_none")]
+    pub usage_billed_at: Option<Timestamp>,
     /// Whether the account may run resources.
     #[serde(rename = "s", default, skip_serializing_if = "is_default")]
     pub standing: Standing,
@@ -87,6 +90,10 @@ pub struct AccountState {
     /// it first. It is not part of the balance. [`AccountState::owed_at`] adds the time since.
     #[serde(rename = "o", default, skip_serializing_if = "Usd::is_zero")]
     pub owed: Usd,
+    /// Whether the last credit is used up and nothing is billed by time, so that the account is to
+    /// be suspended. Ends with credit, with the suspension, or when something is billed by time.
+    #[serde(rename = "z", with = "yes_no", default, skip_serializing_if = "is_default")]
+    pub credit_used_up: bool,
     /// When the customer was told of low credit, by cause, within a day.
     #[serde(rename = "lt", default, skip_serializing_if = "LowTold::is_empty")]
     pub low_told: LowTold,

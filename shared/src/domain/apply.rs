@@ -45,6 +45,7 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
     if let (Some(warn_at), Standing::Suspended(suspension)) = (event.warn_at, &mut next.standing) {
         suspension.warn_at = Some(warn_at);
     }
+    next.credit_used_up |= event.uses_up_credit;
     tidy(&mut next);
     next
 }
@@ -104,6 +105,11 @@ fn apply_want(next: &mut AccountState, before: &AccountState, event: &Event) {
     }
 }
 
+/// Whether a good account has no credit left, and nothing is billed by time.
+pub(crate) fn is_without_credit(state: &AccountState) -> bool {
+    state.standing == Standing::Good && state.billed.count() == 0 && !state.balance().is_positive()
+}
+
 /// Restores the invariants that depend on the state alone.
 fn tidy(next: &mut AccountState) {
     // If nothing is billed, nothing is prepaid and nothing can be given back.
@@ -113,6 +119,7 @@ fn tidy(next: &mut AccountState) {
             grant.used = Usd::ZERO;
         }
     }
+    next.credit_used_up &= is_without_credit(next);
     // A spent grant stays as long as it may get something back.
     next.grants.retain(|grant| grant.remaining.is_positive() || grant.used.is_positive());
     next.refill.look_at = next.refill.look_at.filter(|look_at| *look_at > next.at);

@@ -11,7 +11,7 @@ use crate::domain::account::{
     AccountState, BilledTotals, Grant, KeptCharge, RefillAgreement, RefillRespite, Standing,
     SuspensionReason,
 };
-use crate::domain::apply::apply;
+use crate::domain::apply::{apply, is_without_credit};
 use crate::domain::command::Command;
 use crate::domain::credit_low;
 use crate::domain::event::{
@@ -20,7 +20,7 @@ use crate::domain::event::{
 use crate::domain::funds::{FundDelta, Purse};
 use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
-use crate::domain::refill;
+use crate::domain::refill::{self, refill_under_way_since, respite_until};
 use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due;
@@ -33,6 +33,8 @@ const RESPITE_KEPT: RowFormat = RowFormat::new(5);
 /// The first format with accounts that their customers closed, or that were reopened.
 const REOPENING_KNOWN: RowFormat = RowFormat::new(6);
 const ERASURE_KNOWN: RowFormat = RowFormat::new(6);
+/// The first format in which an account without anything billed by time is suspended at zero.
+const SUSPENDED_AT_ZERO: RowFormat = RowFormat::new(6);
 
 /// The maximum number of resources that one row changes. With the row, claims and schedule they fit
 /// a DynamoDB transaction of 100 items (docs.aws.amazon.com, "TransactWriteItems").
@@ -103,7 +105,7 @@ pub fn decide(
         Command::FailStart(failure) => resources::fail_start(state, failure, policy, now),
         Command::Stop { stops } => resources::stop(state, stops, policy, now),
         Command::Delete { stops } => resources::delete(state, stops, policy, now),
-        Command::OpenMeter(meter) => resources::open_meter(state, meter),
+        Command::OpenMeter(meter) => Ok(resources::open_meter(meter)),
         Command::Suspend { stops, reason } => resources::suspend(state, stops, reason, policy, now),
         Command::Resume { billed, more } => resources::check_suspended_by_staff(state).map(|()| {
             let (billed, more) = (billed.clone(), *more);
@@ -209,6 +211,7 @@ pub(crate) fn finish(
         respite_until: None,
         respite_from: None,
         warn_at: None,
+        uses_up_credit: false,
     };
     let after = apply(state, &event);
     if !after.balance().is_bounded() || !after.paid.is_bounded() {
@@ -222,7 +225,17 @@ pub(crate) fn finish(
     }
     event.low = credit_low::low_to_tell(state, &event, &after, policy);
     event.warn_at = due::ends_hold_of_deletion(state, || apply(state, &event)).then_some(now);
+    event.uses_up_credit = uses_up_credit(&event, &after, policy);
     Ok(event)
+}
+
+/// Whether a row spends or takes the last credit of an account to which nothing is billed by time, or
+/// leaves it in debt. Where something is billed, the end of the paid time decides. Credit that expires
+/// is not spent.
+fn uses_up_credit(event: &Event, after: &AccountState, policy: &Policy) -> bool {
+    let is_spent = event.amount().is_negative() && !matches!(event.change, Change::Grant(_));
+    let is_used_up = is_spent || after.balance().is_negative();
+    is_used_up && is_without_credit(after) && policy.row_format >= SUSPENDED_AT_ZERO
 }
 
 fn check_open(state: &AccountState, command: &Command) -> Result<(), Refusal> {
@@ -257,20 +270,6 @@ fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Resul
     }
 }
 
-/// Until when a wanted or open refill delays a suspension.
-///
-/// Ten minutes by default, from the first row since the last credit that left the balance below the
-/// threshold while a refill was wanted or open. There is one such respite between two credits,
-/// whatever happens to the refill meanwhile, so the time that runs without credit is bounded. A
-/// payment that waits for the customer's confirmation delays nothing, because that may take a day.
-pub(crate) fn respite_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
-    let since = refill_under_way_since(state)?;
-    if policy.row_format < RowFormat::new(3) {
-        return Some(since.plus(policy.respite_seconds));
-    }
-    state.refill.respite.map(|respite| respite.until)
-}
-
 /// The end of the respite that a row begins.
 fn respite_to_begin(after: &AccountState, event: &Event, policy: &Policy) -> Option<Timestamp> {
     let is_low = |agreed: RefillAgreement| after.balance() < agreed.threshold;
@@ -298,13 +297,6 @@ fn respite_to_keep(
     let credit = Purse::within_period(after, event.at).unrestricted_credit();
     let keeps = ends && policy.row_format >= RESPITE_KEPT && credit < to_pay;
     keeps.then_some(respite)
-}
-
-/// Since when a refill is wanted or open, unless it waits for the customer.
-fn refill_under_way_since(state: &AccountState) -> Option<Timestamp> {
-    let at_work = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_none());
-    let wanted = state.refill.wanted.map(|wanted| wanted.since);
-    at_work.map(|attempt| attempt.wanted_since).or(wanted)
 }
 
 /// Checks that the standing allows new resources.

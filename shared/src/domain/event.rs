@@ -28,6 +28,7 @@ use crate::domain::ids::{AccountId, RequestKey};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::payment_records::RecordedChange;
 use crate::domain::timestamp::Timestamp;
+use crate::domain::yes_no;
 
 pub use billing::BillingChange;
 use family::ChangeFamily;
@@ -98,6 +99,16 @@ pub struct Event {
     /// this time.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub warn_at: Option<Timestamp>,
+    /// Whether the row spends or takes the last credit while nothing is billed by time. The account
+    /// is suspended for it. False in rows of formats before 6.
+    #[serde(rename = "z", with = "yes_no", default, skip_serializing_if = "is_false")]
+    pub uses_up_credit: bool,
+}
+
+/// For `skip_serializing_if`, which passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Event {

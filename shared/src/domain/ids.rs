@@ -88,6 +88,12 @@ ids! {
     ResourceId, 64;
     /// An entry of the price list.
     Sku, 64;
+    /// The name of a label of metered usage, such as `api_key`.
+    LabelName, 32;
+    /// The value of a label of metered usage.
+    LabelValue, 64;
+    /// The name of a counter that the platform reads.
+    CounterName, 64;
     /// The kind of a resource, such as `service`, `instance` or `volume`. The trial limits
     /// resources by kind.
     Kind, 32;
@@ -135,6 +141,14 @@ impl ResourceId {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         self.0.bytes().all(is_plain)
             && self.0.starts_with(|first: char| first.is_ascii_alphanumeric())
+    }
+}
+
+impl CounterName {
+    /// The counter of a report that names none.
+    #[must_use]
+    pub fn main() -> CounterName {
+        CounterName("main".to_owned())
     }
 }
 

@@ -447,6 +447,12 @@ impl Quantity {
         Quantity((self.0 - earlier.0).max(Decimal::ZERO).normalize())
     }
 
+    /// The sum, at most the largest quantity.
+    #[must_use]
+    pub fn and(self, more: Quantity) -> Quantity {
+        Quantity((self.0 + more.0).min(Decimal::from(QUANTITY_MAX)).normalize())
+    }
+
     /// The plain decimal, for a DynamoDB number.
     #[must_use]
     pub fn decimal(self) -> Decimal {

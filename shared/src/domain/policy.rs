@@ -52,6 +52,9 @@ pub struct Policy {
     /// then runs. Ten minutes by default. It bounds what a fleet started at the end of an hour costs
     /// the operator.
     pub start_reserve_seconds: i64,
+    /// Metered usage worth this amount is billed at once, and not only at the full hour. $1 by
+    /// default. It bounds how far usage takes a balance below zero.
+    pub unbilled_max: Usd,
     pub trial: TrialPolicy,
     /// Refills from the saved card.
     pub refill: RefillPolicy,
@@ -123,6 +126,7 @@ impl Default for Policy {
             start_failure_seconds: DAY,
             respite_seconds: 10 * MINUTE,
             start_reserve_seconds: 10 * MINUTE,
+            unbilled_max: Usd::dollars(1),
             trial: TrialPolicy::default(),
             refill: RefillPolicy::default(),
             row_format: RowFormat::WRITTEN,

@@ -15,6 +15,7 @@ use crate::domain::ids::Kind;
 use crate::domain::money::Usd;
 use crate::domain::policy::{Policy, RefillPolicy};
 use crate::domain::refusal::Refusal;
+use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
 /// When backoff, daily limit and monthly cap allow a charge.
@@ -349,3 +350,24 @@ pub fn hours_covered(amount: Usd, state: &AccountState) -> Option<i64> {
 
 /// The kind of resource that the trial's limit and renewal apply to.
 pub const SERVICE: &str = "service";
+
+/// Until when a wanted or open refill delays a suspension.
+///
+/// Ten minutes by default, from the first row since the last credit that left the balance below the
+/// threshold while a refill was wanted or open. There is one such respite between two credits,
+/// whatever happens to the refill meanwhile, so the time that runs without credit is bounded. A
+/// payment that waits for the customer's confirmation delays nothing, because that may take a day.
+pub(crate) fn respite_until(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
+    let since = refill_under_way_since(state)?;
+    if policy.row_format < RowFormat::new(3) {
+        return Some(since.plus(policy.respite_seconds));
+    }
+    state.refill.respite.map(|respite| respite.until)
+}
+
+/// Since when a refill is wanted or open, unless it waits for the customer.
+pub(crate) fn refill_under_way_since(state: &AccountState) -> Option<Timestamp> {
+    let at_work = state.refill.attempt.as_ref().filter(|attempt| attempt.void_at.is_none());
+    let wanted = state.refill.wanted.map(|wanted| wanted.since);
+    at_work.map(|attempt| attempt.wanted_since).or(wanted)
+}

@@ -14,6 +14,7 @@ use crate::domain::money::{Quantity, Rate};
 use crate::domain::prices::{PriceList, PriceUnit};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::Timestamp;
+use crate::domain::usage::{HourlyUsage, UsageKey};
 
 /// Anything billed by time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,9 +241,10 @@ impl Resource {
 pub struct Meter {
     pub project: ProjectId,
     pub sku: Sku,
-    /// The last reported reading.
+    /// The last reported reading of the counter `main`. Releases before format 6 counted everything
+    /// in it.
     pub reading: Quantity,
-    /// The last billed reading.
+    /// The reading up to which usage is billed or counted by its hour.
     pub billed: Quantity,
 }
 
@@ -281,6 +283,8 @@ pub struct BillableList {
     pub resources: BTreeMap<ResourceId, Resource>,
     /// By project and SKU.
     pub meters: BTreeMap<(ProjectId, Sku), Meter>,
+    /// Metered usage of the hours that are not billed, and of some before.
+    pub usage: BTreeMap<UsageKey, HourlyUsage>,
 }
 
 impl BillableList {
@@ -319,6 +323,13 @@ impl BillableList {
             }
         }
         Ok(billed)
+    }
+
+    /// Whether anything that meters counted is not billed.
+    #[must_use]
+    pub fn has_unbilled_usage(&self) -> bool {
+        self.meters.values().any(|meter| meter.reading > meter.billed)
+            || self.usage.values().any(|usage| usage.reported > usage.billed)
     }
 
     /// What may return together, oldest change first.

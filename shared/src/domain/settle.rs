@@ -11,6 +11,7 @@
 //! therefore leave it to the next prompt trigger ([`TriggerDelivery`]).
 
 pub mod due;
+pub mod metered;
 pub mod period;
 pub mod runway;
 mod trial;
@@ -19,24 +20,25 @@ pub mod trial_forecast;
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, BilledTotals, KeptCharge, RestartPolicy, Standing, SuspensionReason,
+    AccountState, BilledTotals, Grant, GrantKind, KeptCharge, RestartPolicy, Standing,
+    SuspensionReason,
 };
 use crate::domain::command::ResourceStop;
 use crate::domain::decide::{
-    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_time, finish, resources, respite_until,
+    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_time, finish, resources,
 };
 use crate::domain::event::{
-    BilledLines, BillingChange, Cause, Event, GrantChange, MeterLine, PaymentChange, PendingEnd,
-    RefillChange, ResourceChange, StandingChange,
+    BilledLines, BillingChange, Cause, Event, GrantChange, PaymentChange, PendingEnd, RefillChange,
+    ResourceChange, StandingChange,
 };
 use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::ids::ResourceId;
 use crate::domain::money::{Rate, Usd};
-use crate::domain::prices::PriceUnit;
+use crate::domain::refill::respite_until;
 use crate::domain::refusal::Refusal;
 use crate::domain::resources::{
-    BilledMode, BilledResource, Meter, ResourceCondition, ResourceStatus, ReturningResources,
-    rated_at, total,
+    BilledMode, BilledResource, ResourceCondition, ResourceStatus, ReturningResources, rated_at,
+    total,
 };
 use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due::{DueObligation, first_due};
@@ -97,13 +99,19 @@ pub fn next_due_row(
         ]),
         TriggerDelivery::Prompt => BTreeSet::new(),
     };
-    while let Some(obligation) = first_due(state, view.policy(), now, &done) {
+    let meters_due_at = metered::due_at(view, now);
+    while let Some(obligation) = first_due(state, view.policy(), now, meters_due_at, &done) {
         if let Some(outcome) = carry_out(view, &obligation, now)? {
             return finish(state, outcome, Cause::Time, view.policy(), now).map(Some);
         }
         if obligation == DueObligation::Pay {
-            // A refill delays the suspension. Later obligations must not overtake it.
-            return Ok(None);
+            // A refill delays the suspension. Later obligations must not overtake it, but usage has
+            // happened.
+            let is_due = meters_due_at.is_some_and(|due_at| due_at <= now);
+            let usage = is_due.then(|| metered::bill(view, now)).flatten();
+            return usage
+                .map(|usage| finish(state, usage, Cause::Time, view.policy(), now))
+                .transpose();
         }
         done.insert(obligation);
     }
@@ -128,7 +136,8 @@ fn carry_out(
         DueObligation::PayOwed => Ok(Some(pay_owed(state))),
         DueObligation::Resume => resume(view, now).map(Some),
         DueObligation::Restart => restart(view, now).map(Some),
-        DueObligation::Meter => meter(view, now),
+        DueObligation::Meter => Ok(metered::bill(view, now)),
+        DueObligation::SuspendAtZero => Ok(Some(suspend_at_zero(view, now))),
         DueObligation::Pay => pay_ahead(view, now),
         DueObligation::AnnounceDeletion => Ok(announce_deletion(view, now)),
         DueObligation::Delete => {
@@ -248,18 +257,44 @@ fn suspend(
     kept: (Rate, Timestamp),
 ) -> DecisionOutcome {
     let grace_seconds = grace_seconds(view);
-    let delete_at = now.plus(grace_seconds);
+    let delete_at = keeps_something(view).then(|| now.plus(grace_seconds));
     // With a grace period of a day or less this row is itself the warning.
-    let warn_at = delete_at.plus(-view.policy().deletion_warning_seconds);
+    let warn_at = delete_at.map(|at| at.plus(-view.policy().deletion_warning_seconds));
     DecisionOutcome::of(StandingChange::Suspended {
         as_of,
         reason: SuspensionReason::Credit,
-        delete_at: Some(delete_at),
-        warn_at: (warn_at > now).then_some(warn_at),
+        delete_at,
+        warn_at: warn_at.filter(|warn_at| *warn_at > now),
         lines: BilledLines::none(),
         note: None,
     })
     .keeping(kept_charge(view, kept, grace_seconds))
+}
+
+/// Suspends an account to which nothing is billed by time. The usage of a trial ends it, too.
+fn suspend_at_zero(view: &AccountSnapshot<'_>, now: Timestamp) -> DecisionOutcome {
+    let state = view.state();
+    // A trial goes on while its own credit pays for other things.
+    let is_left = |grant: &Grant| grant.kind == GrantKind::Trial && grant.remaining.is_positive();
+    let over = if state.grants.iter().any(is_left) {
+        None
+    } else {
+        trial::end_without_credit(state, state.at, view.policy())
+    };
+    over.unwrap_or_else(|| suspend(view, state.at, now, (Rate::ZERO, now)))
+}
+
+/// Whether a deletion would delete something: a resource that ran and was not deleted.
+fn keeps_something(view: &AccountSnapshot<'_>) -> bool {
+    let keeps = |condition| match condition {
+        ResourceCondition::Running | ResourceCondition::Suspended | ResourceCondition::Stopped => {
+            true
+        }
+        ResourceCondition::New | ResourceCondition::Deleted { .. } | ResourceCondition::Purged => {
+            false
+        }
+    };
+    view.billables().resources.values().any(|one| keeps(one.condition(view.state())))
 }
 
 /// Format 2 does not know it. Data that is kept is free there.
@@ -337,66 +372,6 @@ fn exhausted_stops(
             kept: Rate::ZERO,
         })
         .collect()
-}
-
-/// Bills the meters for usage since the last billing. It was already used, so the balance may go
-/// below zero.
-fn meter(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<Option<DecisionOutcome>, Refusal> {
-    let state = view.state();
-    let hour = now.hour().start();
-    let mut purse = Purse::within_period(state, now);
-    let mut lines = Vec::new();
-    let mut billed = Usd::ZERO;
-    let mut changed = view.billables().meters.values().filter(|meter| meter.reading > meter.billed);
-    for meter in changed.by_ref().take(RESOURCES_PER_ROW_MAX) {
-        let (rate, cost) = unbilled(view, meter, now)?;
-        if !(state.paid - billed - cost).is_bounded() {
-            // A reading this large is an error. Staff must correct it, and the account continues.
-            continue;
-        }
-        billed += cost;
-        let shares = purse.draw_beyond(&meter.sku, cost);
-        let (project, sku) = (meter.project.clone(), meter.sku.clone());
-        lines.push(MeterLine {
-            project,
-            sku,
-            from: meter.billed,
-            to: meter.reading,
-            rate,
-            amount: -cost,
-            shares,
-        });
-    }
-    if lines.is_empty() {
-        return Ok(None);
-    }
-    let hour = changed.next().is_none().then_some(hour);
-    Ok(Some(DecisionOutcome::moving(BillingChange::Metered { hour, lines }, purse.deltas())))
-}
-
-/// The rate and the cost of what a meter counted since it was billed.
-fn unbilled(
-    view: &AccountSnapshot<'_>,
-    meter: &Meter,
-    now: Timestamp,
-) -> Result<(Rate, Usd), Refusal> {
-    let price_at = |instant| {
-        view.prices().require(&meter.sku, PriceUnit::Quantity, instant).map(|one| one.rate)
-    };
-    // The usage belongs to the past hour and has its price.
-    let rate = price_at(now.hour().start().plus(-1)).or_else(|_| price_at(now))?;
-    Ok((rate, rate.for_quantity(meter.reading.since(meter.billed))))
-}
-
-/// How many meters show a reading so large that no row can bill it. They are skipped.
-#[must_use]
-pub fn meters_skipped(view: &AccountSnapshot<'_>, now: Timestamp) -> usize {
-    let is_skipped = |meter: &&Meter| {
-        meter.reading > meter.billed
-            && unbilled(view, meter, now)
-                .is_ok_and(|(_, cost)| !(view.state().paid - cost).is_bounded())
-    };
-    view.billables().meters.values().filter(is_skipped).count()
 }
 
 fn expire_grant(state: &AccountState, number: u32) -> DecisionOutcome {

@@ -1,7 +1,7 @@
 //! The table of everything that changes: what goes with a row, the list of what an account is
 //! billed for, projects and prices.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,7 +12,7 @@ use super::item::{
 use super::write::WriteOutcome;
 use super::{CommandError, Store, StoreError};
 use crate::domain::account::AccountState;
-use crate::domain::event::{Event, ListChange, MeterLine};
+use crate::domain::event::{Event, ListChange};
 use crate::domain::ids::{AccountId, ProjectId, ResourceId, Sku};
 use crate::domain::money::Quantity;
 use crate::domain::policy::Policy;
@@ -62,7 +62,7 @@ impl Store {
             }
             ListChange::BillMeters(lines) => lines
                 .iter()
-                .map(|line| self.billed_update(row.account, line))
+                .map(|line| self.billed_write(row.account, line))
                 .collect::<Result<_, _>>()?,
         };
         companions.extend(self.record_writes(row)?);
@@ -356,23 +356,6 @@ impl Store {
             .build()
             .map_err(|error| unbuilt(&error))?;
         Ok(TransactWriteItem::builder().delete(delete).build())
-    }
-
-    fn billed_update(
-        &self,
-        account: &AccountId,
-        line: &MeterLine,
-    ) -> Result<TransactWriteItem, StoreError> {
-        let update = Update::builder()
-            .table_name(&self.tables.accounts)
-            .set_key(Some(meter_key(account, &line.project, &line.sku)))
-            .update_expression("SET billed = :to")
-            .condition_expression("billed = :from")
-            .expression_attribute_values(":from", quantity(line.from))
-            .expression_attribute_values(":to", quantity(line.to))
-            .build()
-            .map_err(|error| unbuilt(&error))?;
-        Ok(TransactWriteItem::builder().update(update).build())
     }
 }
 

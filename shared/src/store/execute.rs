@@ -24,7 +24,8 @@ use crate::domain::resolve;
 use crate::domain::resources::{BillableList, ResourceStatus};
 use crate::domain::row::{ChainHead, Row, RowDigest};
 use crate::domain::row_format::RowFormat;
-use crate::domain::settle::{ROWS_MAX, TriggerDelivery, meters_skipped, next_due_row};
+use crate::domain::settle::metered::meters_skipped;
+use crate::domain::settle::{ROWS_MAX, TriggerDelivery, next_due_row};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
 
@@ -165,10 +166,14 @@ impl Store {
         loop {
             let ChainHead { state, digest, format } =
                 self.head_or_none(account, known.take()).await?;
-            let list = if state.is_open() {
-                self.billables(account).await?
-            } else {
-                BillableList::default()
+            let list = match (state.is_open(), state.meters) {
+                (false, _) => BillableList::default(),
+                (true, 0) => self.billables(account).await?,
+                (true, _) => {
+                    let usage = self.hourly_usage(account, state.metered_at);
+                    let (list, usage) = tokio::join!(self.billables(account), usage);
+                    BillableList { usage: usage?, ..list? }
+                }
             };
             if let Some(view) = AccountSnapshot::new(account, state, list, prices, policy)
                 .map_err(StoreError::Unpriced)?

@@ -6,8 +6,10 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    Update,
 };
 
 use super::backoff::Backoff;
@@ -21,6 +23,15 @@ pub(super) enum WriteOutcome {
     Done,
     /// None of them: conditions failed.
     Refused(Obstacles),
+}
+
+/// What became of an update of one item.
+#[derive(Debug)]
+pub(super) enum UpdateOutcome {
+    /// It is done. The attributes that it replaced.
+    Done(StoredItem),
+    /// Its condition failed. What was there; `None` if nothing was.
+    Refused(Option<StoredItem>),
 }
 
 /// The writes whose conditions failed.
@@ -83,6 +94,52 @@ impl Store {
         }
     }
 
+    /// The same, but `None` where somebody else writes to one of the items at this moment.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub(super) async fn write_if_free(
+        &self,
+        writes: &[TransactWriteItem],
+    ) -> Result<Option<WriteOutcome>, StoreError> {
+        let earlier = EarlierAttempts::Answered;
+        match self.write_once(writes).await {
+            Ok(found) if found.is_empty() => Ok(Some(WriteOutcome::Done)),
+            Ok(found) => Ok(Some(WriteOutcome::Refused(Obstacles { found, earlier }))),
+            Err(StoreError::Contended { .. }) => Ok(None),
+            Err(fault) if fault.may_retry() => self.write(writes).await.map(Some),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Updates one item, and returns the values that it replaced. A repeated attempt meets its own
+    /// condition after a lost answer.
+    ///
+    /// # Errors
+    /// The last [`StoreError`], after several attempts; the update may then have been applied.
+    pub(super) async fn update_returning_old(
+        &self,
+        update: Update,
+    ) -> Result<UpdateOutcome, StoreError> {
+        let mut backoff = Backoff::for_faults();
+        loop {
+            let request = self.update_request(&update).return_values(ReturnValue::UpdatedOld);
+            let error = match request.send().await {
+                Ok(done) => return Ok(UpdateOutcome::Done(done.attributes.unwrap_or_default())),
+                Err(error) => error,
+            };
+            if let SdkError::ServiceError(answer) = &error
+                && let UpdateItemError::ConditionalCheckFailedException(refused) = answer.err()
+            {
+                return Ok(UpdateOutcome::Refused(refused.item().cloned()));
+            }
+            let fault = StoreError::of("UpdateItem", &error);
+            if !fault.may_retry() || backoff.pause().await.is_err() {
+                return Err(with_attempts(fault, backoff.attempts()));
+            }
+        }
+    }
+
     async fn write_once(
         &self,
         writes: &[TransactWriteItem],
@@ -124,18 +181,7 @@ impl Store {
         &self,
         update: &Update,
     ) -> Result<BTreeMap<usize, Option<StoredItem>>, StoreError> {
-        let request = self
-            .client
-            .update_item()
-            .table_name(&update.table_name)
-            .set_key(Some(update.key.clone()))
-            .update_expression(&update.update_expression)
-            .set_condition_expression(update.condition_expression.clone())
-            .set_expression_attribute_names(update.expression_attribute_names.clone())
-            .set_expression_attribute_values(update.expression_attribute_values.clone())
-            .set_return_values_on_condition_check_failure(
-                update.return_values_on_condition_check_failure.clone(),
-            );
+        let request = self.update_request(update);
         let Err(error) = request.send().await else {
             return Ok(BTreeMap::new());
         };
@@ -145,6 +191,20 @@ impl Store {
             return Ok(BTreeMap::from([(0, refused.item().cloned())]));
         }
         Err(StoreError::of("UpdateItem", &error))
+    }
+
+    fn update_request(&self, update: &Update) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&update.table_name)
+            .set_key(Some(update.key.clone()))
+            .update_expression(&update.update_expression)
+            .set_condition_expression(update.condition_expression.clone())
+            .set_expression_attribute_names(update.expression_attribute_names.clone())
+            .set_expression_attribute_values(update.expression_attribute_values.clone())
+            .set_return_values_on_condition_check_failure(
+                update.return_values_on_condition_check_failure.clone(),
+            )
     }
 
     async fn transact(

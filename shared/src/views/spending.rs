@@ -2,8 +2,7 @@
 //! refunds of time. Pure and exact, because the lines of every row add up to its amount.
 //!
 //! **A line belongs to the time it pays for**, whenever its row was written. An hour of November that
-//! was settled in December is November's. Usage that was metered belongs to the hour before it was
-//! billed. A failed start is given back at the time of its row, and what was owed is paid at the
+//! was settled in December is November's. Metered usage belongs to the hour that its line names. A failed start is given back at the time of its row, and what was owed is paid at the
 //! time of its row, which does not say for which resources.
 //!
 //! **Seconds** count running time: paid minus given back. The price of keeping a stopped volume's
@@ -20,7 +19,8 @@ use crate::domain::money::Usd;
 use crate::domain::prices::PriceList;
 use crate::domain::resources::{BillableList, KeptData, Resource, ResourceRef};
 use crate::domain::row::Row;
-use crate::domain::timestamp::{HOUR, Timestamp};
+use crate::domain::timestamp::{DAY, HOUR, Timestamp};
+use crate::domain::usage::LATE_SECONDS_MAX;
 
 /// The identity of a resource when it was billed. An ID may be reused after a purge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,8 +120,11 @@ impl ServiceTime {
     #[must_use]
     pub fn ends_with(&self, row: &Row) -> bool {
         let is_paid = row.state.paid_through().is_none_or(|through| through >= self.until);
-        // What was metered in the last clock hour is billed in the hour after it.
-        let metered_by = self.until.plus(-1).hour().end().plus(HOUR);
+        // What was metered in the last clock hour is billed in the hour after it, or after it was
+        // reported late.
+        // A request may be repeated for a day.
+        let late = if row.state.meters > 0 { LATE_SECONDS_MAX + DAY } else { 0 };
+        let metered_by = self.until.plus(-1).hour().end().plus(HOUR + late);
         row.event.at >= metered_by && is_paid
     }
 }
@@ -132,6 +135,7 @@ fn service_time(row: &Row) -> Timestamp {
     #[allow(clippy::wildcard_enum_match_arm, reason = "all other lines are of the row's own time")]
     match &row.event.change {
         Change::Billing(BillingChange::Usage { from, .. }) => *from,
+        // Rows of formats before 6 bill the hour before.
         Change::Billing(BillingChange::Metered { hour, .. }) => {
             hour.unwrap_or_else(|| at.hour().start()).plus(-HOUR)
         }
@@ -172,14 +176,17 @@ impl<'a> SpendingTally<'a> {
     /// Adds a row with all its lines, if they belong to the time of the tally.
     pub fn add(&mut self, row: &Row) {
         self.learn(row);
-        if !self.time.contains(service_time(row)) {
-            return;
-        }
         if let Change::Billing(BillingChange::Metered { lines, .. }) = &row.event.change {
             for line in lines {
-                let spent = SpentAmount { amount: -line.amount, ..SpentAmount::default() };
-                self.spend(SpendingItem::Meter(line.project.clone(), line.sku.clone()), spent);
+                let hour = line.hour.unwrap_or_else(|| service_time(row));
+                if self.time.contains(hour) {
+                    let spent = SpentAmount { amount: -line.amount, ..SpentAmount::default() };
+                    self.spend(SpendingItem::Meter(line.project.clone(), line.sku.clone()), spent);
+                }
             }
+        }
+        if !self.time.contains(service_time(row)) {
+            return;
         }
         if let Change::Billing(BillingChange::OwedPaid) = &row.event.change {
             let amount = -row.event.amount();

@@ -181,6 +181,7 @@ mod tests {
             kept: None,
             low: None,
             warn_at: None,
+            uses_up_credit: false,
         };
         let before = AccountState { next_seq: 7, paid: named("30"), ..AccountState::default() };
         let state = apply(&before, &event);

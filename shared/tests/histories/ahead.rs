@@ -52,6 +52,10 @@ pub(crate) fn check(world: &World) -> Check {
             "settled, and paid through {:?} only",
             state.paid_through()
         );
+        ensure!(
+            !state.credit_used_up || is_held(state, now.seconds()),
+            "settled, and not suspended without credit"
+        );
         if let Some(due) = due {
             ensure!(due > now || waits_for_outside, "settled at {now}, and due since {due}");
             let progress = due > now && row(due)?.is_some();

@@ -10,10 +10,12 @@ mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate::domain::account::{AccountState, TrialNotice};
-use tollgate::domain::event::{BilledLines, Change, PaymentChange, ResourceChange, ResourceLine};
+use tollgate::domain::account::{AccountState, Standing, TrialNotice};
+use tollgate::domain::event::{
+    BilledLines, Change, Event, PaymentChange, ResourceChange, ResourceLine,
+};
 use tollgate::domain::funds::{Fund, FundShare};
-use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::money::{Quantity, Rate, Usd};
 use tollgate::domain::prices::Price;
 use tollgate::domain::resources::ResourceStatus;
 use tollgate::domain::row::Row;
@@ -195,6 +197,10 @@ pub(crate) struct Model {
     retries: bool,
     /// The time of the suspension, its grace period, and the remaining balance.
     suspended: Option<(i64, i64, i64)>,
+    /// What is billed of each SKU in each hour. Older usage has no hour.
+    metered: BTreeMap<(Option<i64>, String), Quantity>,
+    /// Whether the last credit was spent or taken, and nothing is billed by time.
+    used_up: bool,
     /// When its deletion was announced, if nothing has held it since.
     announced: Option<i64>,
     /// When anything last held the deletion since the suspension.
@@ -341,7 +347,24 @@ impl Model {
             }
             _ => {}
         }
-        self.agree(before, event, after)
+        self.agree(before, event, after)?;
+        self.at_zero(event, after)
+    }
+
+    /// Spent or taken credit that leaves nothing, and any debt, suspends an account to which nothing is
+    /// billed by time. Credit that expires does not.
+    fn at_zero(&mut self, event: &Event, after: &AccountState) -> Check {
+        let is_spent = event.amount().is_negative() && !matches!(event.change, Change::Grant(_));
+        let left: i64 = self.pots.values().map(|pot| pot.remaining).sum();
+        let is_empty =
+            left <= 0 && self.billed().next().is_none() && after.standing == Standing::Good;
+        self.used_up = is_empty && (self.used_up || is_spent || left < 0);
+        ensure!(
+            after.credit_used_up == self.used_up,
+            "{left} micro-dollars are left: {}",
+            after.credit_used_up
+        );
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tollgate::domain::account::DisputePhase;
 use tollgate::domain::command::{BonusGrant, Command};
-use tollgate::domain::event::{CreditKind, PaymentFacts, TakeBack};
+use tollgate::domain::event::{CreditKind, Event, PaymentFacts, TakeBack};
 use tollgate::domain::ids::PaymentId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::payment_records::{RecordedTotals, TakenTotals};
@@ -62,8 +62,10 @@ fn refund(world: &mut World, time: &str, id: &str, cents: i64) {
     world.command(time, Command::TakeBack { by, of: taxed(), cents, before }).unwrap();
 }
 
-/// The refund in the row with this number failed.
-fn fail_refund(world: &mut World, time: &str, id: &str, row: usize, cents: i64) {
+/// The refund failed.
+fn fail_refund(world: &mut World, time: &str, id: &str, cents: i64) {
+    let is_refund = |event: &Event| event.change.name() == "refund";
+    let row = world.events.iter().position(is_refund).expect("it was refunded");
     let taken = taken(&world.events[row], &world.states[row - 1]);
     let by = TakeBack::Refund(named(id));
     let before = RecordedTotals::default();
@@ -89,14 +91,18 @@ fn dispute_moves_money_as_often_as_it_changes() {
     world.rows(&[
         "11:10:00 dispute_opened 0.00 = 100.00",
         "11:11:00 dispute -100.00 = 0.00",
+        "11:11:00 suspended 0.00 = 0.00 as of 11:11:00",
         "11:20:00 dispute_closed 0.00 = 0.00",
         "11:30:00 dispute_reversed 50.00 = 50.00",
         "11:40:00 dispute_reversed 50.00 = 100.00",
         "11:41:00 dispute_closed 0.00 = 100.00",
+        "11:41:00 resumed 0.00 = 100.00",
         "11:50:00 dispute_closed 0.00 = 100.00",
         "11:51:00 dispute -100.00 = 0.00",
+        "11:51:00 suspended 0.00 = 0.00 as of 11:51:00",
         "11:55:00 dispute_reversed 100.00 = 100.00",
         "11:56:00 dispute_closed 0.00 = 100.00",
+        "11:56:00 resumed 0.00 = 100.00",
     ]);
     assert_eq!((world.state.disputes.len(), world.state.taken_back.len()), (0, 0));
 }
@@ -122,12 +128,11 @@ fn refund_and_dispute_of_a_payment_take_its_credit_once() {
         if !refund_first {
             refund(&mut world, "11:15", "re_1", 5_950);
         }
-        let row = if refund_first { 2 } else { 3 };
         assert_eq!(world.state.balance(), Usd::ZERO, "refund first: {refund_first}");
         // The dispute is won, and the refund remains. Then the refund fails as well.
         move_to(&mut world, "11:20", 0);
         assert_eq!(world.state.balance(), named("50"), "refund first: {refund_first}");
-        fail_refund(&mut world, "11:30", "re_1", row, 5_950);
+        fail_refund(&mut world, "11:30", "re_1", 5_950);
         assert_eq!(world.state.balance(), named("100"), "refund first: {refund_first}");
         let recorded = world.recorded(&named("pi_a")).taken;
         assert_eq!(recorded, Some(TakenTotals::default()));
@@ -139,14 +144,16 @@ fn failed_refund_of_a_disputed_payment_returns_nothing() {
     let mut world = paid("");
     move_to(&mut world, "11:10", 11_900);
     refund(&mut world, "11:15", "re_1", 11_900);
-    fail_refund(&mut world, "11:20", "re_1", 3, 11_900);
+    fail_refund(&mut world, "11:20", "re_1", 11_900);
     assert_eq!(world.state.balance(), Usd::ZERO);
     move_to(&mut world, "11:30", 0);
     world.rows(&[
         "11:10:00 dispute -100.00 = 0.00",
+        "11:10:00 suspended 0.00 = 0.00 as of 11:10:00",
         "11:15:00 refund 0.00 = 0.00",
         "11:20:00 refund_reversed 0.00 = 0.00",
         "11:30:00 dispute_reversed 100.00 = 100.00",
+        "11:30:00 resumed 0.00 = 100.00",
     ]);
 }
 
@@ -261,7 +268,7 @@ fn totals_of_older_rows_move_to_items_and_stay_there() {
     assert_eq!(world.recorded(&named("pi_a")).taken.map(|taken| taken.credit), Some(named("100")));
     assert_eq!(world.state.balance(), Usd::ZERO);
     move_to(&mut world, "11:30", 0);
-    fail_refund(&mut world, "11:31", "re_1", 4, 1_190);
+    fail_refund(&mut world, "11:31", "re_1", 1_190);
     // Of $100.00 and the bonus of $20.00, the second refund takes 40 %.
     assert_eq!(world.state.balance(), named("72"));
     assert_eq!(world.state.disputes, []);

@@ -89,6 +89,7 @@ fn refund_takes_pre_tax_credit_and_parts_add_up() {
         "11:10:00 refund -28.008403 = 71.991597",
         "11:20:00 refund -28.008404 = 43.983193",
         "11:30:00 refund -43.983193 = 0.00",
+        "11:30:00 suspended 0.00 = 0.00 as of 11:30:00",
     ]);
     // The total is kept: a dispute of the same payment must not take it again.
     let taken = world.recorded(&named("pi_a")).taken;
@@ -164,10 +165,14 @@ fn refund_takes_the_bonus_and_its_reversal_returns_it() {
         "11:00:00 commit 120.00 = 120.00",
         "11:10:00 refund -60.00 = 60.00",
         "11:20:00 refund -60.00 = 0.00",
+        "11:20:00 suspended 0.00 = 0.00 as of 11:20:00",
     ]);
     assert_eq!(world.state.grants, []);
     let back = reversal(&world, "re_2", 5_950);
-    world.command("11:30", back).unwrap().rows(&["11:30:00 refund_reversed 60.00 = 60.00"]);
+    world
+        .command("11:30", back)
+        .unwrap()
+        .rows(&["11:30:00 refund_reversed 60.00 = 60.00", "11:30:00 resumed 0.00 = 60.00"]);
     assert_eq!((world.state.paid, world.state.grants[0].remaining), (named("50"), named("10")));
     let back = reversal(&world, "re_1", 5_950);
     world.command("30T00:00", back).unwrap();

@@ -362,8 +362,8 @@ fn grant_expiry_is_announced_once_a_day_ahead() {
     }
     told_since(&world, "10:00", &[]);
     world.settle("23T14:00").settle("23T15:00").settle("24T13:00");
-    told_since(&world, "10:00", &["23T14:00 CreditLow 24.00 by 24T13:30 at add-credit"]);
-    world.settle("24T13:30").settle("24T14:00");
+    told_since(&world, "10:00", &["23T14:00 CreditLow 24.00 by 24T14:00 at add-credit"]);
+    world.settle("24T14:00");
     told_since(&world, "24T00:00", &["24T14:00 Suspended 1.00 by 27T14:00 at add-credit"]);
 }
 
@@ -372,7 +372,7 @@ fn a_late_run_foretells_the_end_of_a_grant_once() {
     let mut world = World::opened();
     world.grant("10:00", "100", "24T13:30", &[]);
     world.start("11:00", "a", "vm100").unwrap().settle("23T20:00");
-    told_since(&world, "10:00", &["23T20:00 CreditLow 24.00 by 24T13:30 at add-credit"]);
+    told_since(&world, "10:00", &["23T20:00 CreditLow 24.00 by 24T14:00 at add-credit"]);
 }
 
 #[test]

@@ -533,7 +533,8 @@ fn unused_time_goes_back_to_the_grant_that_paid_for_it() {
 #[test]
 fn unused_time_that_an_expired_grant_paid_for_is_forfeit() {
     let mut world = World::opened();
-    world.grant("12:00", "10", "12:20", &[]);
+    world.grant("12:00", "10", "13:00", &[]);
+    world.end_grants_at("12:20");
     world.credit("12:00", "5");
     world.start("12:00", "a", "vm100").unwrap();
     world.stop("12:30", &["a"]).unwrap().rows(&[
@@ -651,37 +652,6 @@ fn free_resources_run_at_zero_until_a_paid_one_ends() {
 }
 
 #[test]
-fn meter_is_billed_hourly_and_may_overdraw() {
-    use tollgate::domain::resolve::open_meter;
-
-    use crate::world::{at, project};
-
-    let mut world = World::with_credit("6");
-    world
-        .ask("12:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("12:00")))
-        .unwrap();
-    world.start("12:00", "vm", "vm100").unwrap();
-    let set = |world: &mut World, reading: &str| {
-        world.list.meters.values_mut().for_each(|meter| meter.reading = named(reading));
-    };
-    set(&mut world, "10000000");
-    world.settle("12:30").settle("12:59").settle("13:00");
-    set(&mut world, "40000000");
-    world.settle("13:30").settle("14:00").rows(&[
-        "12:00:00 meter_opened 0.00 = 6.00",
-        "12:00:00 started -1.00 = 5.00 to 13:00:00",
-        "12:30:00 metered -1.50 = 3.50 to 13:00:00",
-        "13:00:00 usage -1.00 = 2.50 to 14:00:00",
-        "13:30:00 metered -4.50 = -2.00 to 14:00:00",
-        "14:00:00 suspended 0.00 = -2.00 as of 14:00:00",
-    ]);
-    world.credit("14:10", "2");
-    assert!(!is_good(&world), "a balance of zero is not above zero");
-    world.credit("14:10", "1");
-    assert!(is_good(&world));
-}
-
-#[test]
 fn too_cheap_for_a_second_is_suspended_all_the_same() {
     let mut world = World::with_credit("5");
     world.start("12:00", "v", "speck").unwrap();
@@ -691,26 +661,6 @@ fn too_cheap_for_a_second_is_suspended_all_the_same() {
         "12:30:00 correction -4.9998 = 0.00 to 13:00:00",
         "14:00:00 suspended 0.00 = 0.00 as of 13:00:00",
     ]);
-}
-
-#[test]
-fn meter_is_billed_at_the_price_of_its_hour() {
-    use tollgate::domain::resolve::open_meter;
-
-    use crate::world::{at, project};
-
-    let mut world = World::with_credit("100");
-    world
-        .ask("12:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("12:00")))
-        .unwrap();
-    let mut price = world.prices.at(&named("tokens"), at("12:00")).unwrap().clone();
-    price.valid_from = at("13:00");
-    price.rate = named("1");
-    world.prices = world.prices.iter().cloned().chain([price]).collect();
-    world.list.meters.values_mut().for_each(|meter| meter.reading = named("10000000"));
-    world
-        .settle("13:00")
-        .rows(&["12:00:00 meter_opened 0.00 = 100.00", "13:00:00 metered -1.50 = 98.50"]);
 }
 
 #[test]
@@ -733,33 +683,6 @@ fn free_idle_time_returns_nothing_and_a_start_pays_in_full() {
         .delete("12:45", &["v"])
         .unwrap()
         .rows(&["12:45:00 resources_deleted 0.05 = 22.75 to 13:00:00"]);
-}
-
-#[test]
-fn usage_metered_before_closing_is_still_billed() {
-    use tollgate::domain::command::Command;
-    use tollgate::domain::resolve::open_meter;
-
-    use crate::world::{at, project};
-
-    let mut world = World::with_credit("25");
-    world
-        .ask("10:00", |view| open_meter(view, &project("acme"), &named("tokens"), at("10:00")))
-        .unwrap();
-    let set = |world: &mut World, reading: &str| {
-        world.list.meters.values_mut().for_each(|meter| meter.reading = named(reading));
-    };
-    set(&mut world, "10000000");
-    world.settle("10:10");
-    set(&mut world, "30000000");
-    world.command("10:50", Command::Close { reason: "moving on".to_owned() }).unwrap();
-    assert!(tollgate::domain::settle::due::is_billable(&world.state), "the hourly run comes by");
-    world.settle("11:00").settle("12:00").rows(&[
-        "10:00:00 meter_opened 0.00 = 25.00",
-        "10:10:00 metered -1.50 = 23.50",
-        "10:50:00 closed 0.00 = 23.50",
-        "11:00:00 metered -3.00 = 20.50",
-    ]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ use tollgate::domain::row_format::RowFormat;
 use tollgate::domain::settle::settle;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
+use tollgate::domain::usage::{UsageKey, UsageLabels};
 
 /// SKU, kind, unit, rate, rate while off.
 const PRICES: &[(&str, &str, PriceUnit, &str, &str)] = &[
@@ -40,6 +41,7 @@ const PRICES: &[(&str, &str, PriceUnit, &str, &str)] = &[
     ("domain", "domain", PriceUnit::Hour, "0.50", "0"),
     ("volume", "volume", PriceUnit::Hour, "0.20", "0.10"),
     ("tokens", "tokens", PriceUnit::Quantity, "0.00000015", "0"),
+    ("call", "call", PriceUnit::Quantity, "1", "0"),
 ];
 
 pub(crate) fn named<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -256,6 +258,13 @@ impl World {
         self.command(time, Command::Grant { bonus, reason: "hello".to_owned() }).unwrap()
     }
 
+    /// Rows of older releases have grants that end within an hour.
+    pub(crate) fn end_grants_at(&mut self, time: &str) {
+        for state in [&mut self.state, &mut self.head.state] {
+            state.grants.iter_mut().for_each(|grant| grant.expires_at = at(time));
+        }
+    }
+
     pub(crate) fn start(&mut self, time: &str, id: &str, sku: &str) -> Result<&mut World, Refusal> {
         let (new, project) = (new(id, sku), self.project());
         self.ask(time, |view| resolve::start_new(view, &project, &[new], at(time)))
@@ -279,6 +288,34 @@ impl World {
     pub(crate) fn delete(&mut self, time: &str, ids: &[&str]) -> Result<&mut World, Refusal> {
         let ids = ids_of(ids);
         self.ask(time, |view| resolve::delete(view, &ids))
+    }
+
+    pub(crate) fn open_meter(&mut self, time: &str, sku: &str) -> &mut World {
+        let (project, sku) = (self.project(), named(sku));
+        self.ask(time, |view| resolve::open_meter(view, &project, &sku, at(time))).unwrap()
+    }
+
+    /// So many units are reported for that time, and nobody settles.
+    pub(crate) fn used(&mut self, time: &str, sku: &str, units: u32) -> &mut World {
+        self.used_with(time, sku, units, &[])
+    }
+
+    /// The same with labels.
+    pub(crate) fn used_with(
+        &mut self,
+        time: &str,
+        sku: &str,
+        units: u32,
+        labels: &[(&str, &str)],
+    ) -> &mut World {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let labels = UsageLabels::try_from(labels.collect::<BTreeMap<_, _>>()).unwrap();
+        let (project, sku) = (named("p"), named(sku));
+        let key = UsageKey { hour: at(time).hour().start(), project, sku, labels };
+        let usage = self.list.usage.entry(key).or_default();
+        let reported = usage.reported.decimal() + rust_decimal::Decimal::from(units);
+        usage.reported = named(&reported.to_string());
+        self
     }
 
     pub(crate) fn fail_start(&mut self, time: &str, id: &str) -> Result<&mut World, Refusal> {

@@ -1,6 +1,6 @@
 //! The functions as they are deployed: their handlers, each called in a process that may die.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -78,10 +78,14 @@ pub struct Functions {
     settings: Rc<InstallationSettings>,
     /// Processes that wait for an invocation.
     idle: Rc<RefCell<Vec<FunctionProcess>>>,
+    /// Whether all processes write the newest row format from now on.
+    is_updated: Rc<Cell<bool>>,
 }
 
 /// A process of each function. What it cached is lost when it dies.
 struct FunctionProcess {
+    /// The row format that it writes.
+    format: u8,
     resources: Billing,
     account: account::AccountClients,
     admin: admin::AdminClients,
@@ -97,11 +101,24 @@ struct FunctionProcess {
 impl Functions {
     #[must_use]
     pub fn new(network: SimulatedNetwork, chance: Chance, settings: InstallationSettings) -> Self {
-        Self { network, chance, settings: Rc::new(settings), idle: Rc::default() }
+        let (idle, is_updated) = (Rc::default(), Rc::default());
+        Self { network, chance, settings: Rc::new(settings), idle, is_updated }
+    }
+
+    /// The update is over: processes that write an older row format are not used again.
+    pub fn finish_update(&self) {
+        self.is_updated.set(true);
+        self.idle.borrow_mut().retain(|process| self.is_usable(process));
+    }
+
+    fn is_usable(&self, process: &FunctionProcess) -> bool {
+        !self.is_updated.get() || Some(&process.format) == self.settings.formats.iter().max()
     }
 
     fn start(&self) -> FunctionProcess {
-        let format = self.chance.pick(&self.settings.formats).to_string();
+        let drawn = *self.chance.pick(&self.settings.formats);
+        let newest = self.settings.formats.iter().copied().max();
+        let format = newest.filter(|_| self.is_updated.get()).unwrap_or(drawn);
         let variable = |name: &'static str| match name {
             "LEDGER_TABLE" => Some(LEDGER.to_owned()),
             "ACCOUNTS_TABLE" => Some(ACCOUNTS.to_owned()),
@@ -114,7 +131,7 @@ impl Functions {
             "STRIPE_PAYMENT_METHODS" => Some(self.settings.payment_methods.to_owned()),
             "STRIPE_INVOICES" => Some(self.settings.invoices.to_owned()),
             "TRIAL_SECONDS" => Some(self.settings.trial_seconds.to_owned()),
-            "ROW_FORMAT" => Some(format.clone()),
+            "ROW_FORMAT" => Some(format.to_string()),
             _ => None,
         };
         let aws = self.aws();
@@ -140,6 +157,7 @@ impl Functions {
             Stripe::over(connector, settings, RetryPolicy::default()).into()
         };
         FunctionProcess {
+            format,
             resources: billing(),
             account: account::AccountClients { billing: billing(), stripe: stripe() },
             admin: admin::AdminClients { billing: billing(), stripe: stripe(), bus: None },
@@ -190,7 +208,7 @@ impl Functions {
         let life = self.network.parts().weather.short_life(function);
         let done = invoke(function, life.unwrap_or(timeout), handler).await?;
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX {
+        if idle.len() < IDLE_MAX && self.is_usable(&process) {
             idle.push(process);
         }
         Ok(done)
@@ -224,6 +242,7 @@ impl Functions {
                     }
                     "admin" => admin::handle(&process.admin, request).await,
                     "resources" => resources::handle(&process.resources, request).await,
+                    "usage" => usage::handle(&process.resources, request).await,
                     _ => account::handle(&process.account, request).await,
                 })
             })
@@ -400,10 +419,9 @@ fn own_retries() -> RetryPartition {
 }
 
 /// Beginnings of the paths of `resources`.
-const OF_RESOURCES: [&str; 8] = [
+const OF_RESOURCES: [&str; 7] = [
     "/v1/projects",
     "/v1/platform",
-    "/v1/usage",
     "/v1/prices",
     "/v1/account/returning",
     "/v1/account/start",
@@ -420,6 +438,8 @@ fn function_of(path: &str) -> &'static str {
         "stripe-webhook"
     } else if is("/v1/admin") {
         "admin"
+    } else if is("/v1/usage") {
+        "usage"
     } else if OF_RESOURCES.into_iter().any(is) {
         "resources"
     } else {

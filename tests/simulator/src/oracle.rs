@@ -64,6 +64,8 @@ const HELD_SECONDS: i64 = 31 * 60;
 pub struct RunBooks {
     accounts: BTreeMap<String, AccountBooks>,
     prices: PriceBooks,
+    /// Whether some processes decide as releases before the newest row format did.
+    pub has_older_writers: bool,
 }
 
 impl RunBooks {
@@ -81,6 +83,7 @@ impl RunBooks {
         self.prices.add(&items_of(database, "price-list", "sku#", now)?)?;
         for account in accounts {
             let books = self.accounts.entry(account.clone()).or_default();
+            books.has_older_writers = self.has_older_writers;
             for row in rows_from(database, account, books.next_seq, now)? {
                 note(&row, account, journal);
                 books.add(&row, &self.prices).map_err(|why| format!("{account}: {why}: {row}"))?;

@@ -336,6 +336,7 @@ pub fn shrink(failure: RunFailure, runs_max: u32) -> RunFailure {
 async fn simulate(plan: RunPlan) -> Result<RunReport, Box<RunFailure>> {
     let run = Run::prepare(plan).await;
     let mut books = RunBooks::default();
+    books.has_older_writers = run.has_older_writers;
     let failed = |why: String| {
         let lines = run.network.parts().journal.lines();
         Box::new(RunFailure { plan, why, lines })
@@ -362,6 +363,8 @@ struct Run {
     accounts: Vec<String>,
     customers: Vec<SimulatedCustomer>,
     staff: Rc<SimulatedStaff>,
+    /// Whether some processes write an older row format.
+    has_older_writers: bool,
 }
 
 impl Run {
@@ -370,6 +373,7 @@ impl Run {
         let chance = |name: &str| Chance::new(plan.seed, name);
         let (network, events) = network_of(plan);
         let settings = InstallationSettings::drawn(&chance("installation"));
+        let has_older_writers = settings.formats.contains(&5);
         let functions = Functions::new(network.clone(), chance("processes"), settings);
         let accounts: Vec<String> =
             (0..plan.accounts).map(|number| format!("account-{number}")).collect();
@@ -393,7 +397,7 @@ impl Run {
         });
         let priced = staff.ask("PUT", "/v1/admin/prices", &[], &prices()).await;
         assert!(priced.is_some(), "the prices are set");
-        Self { plan, network, cloud, accounts, customers, staff }
+        Self { plan, network, cloud, accounts, customers, staff, has_older_writers }
     }
 
     /// The actors live in the weather of the plan.
@@ -430,6 +434,7 @@ impl Run {
     /// Nothing goes wrong any longer, and what runs goes on: within hours everything is as it should
     /// be. Customers end within an action.
     async fn calm_down(&self, books: &mut RunBooks) -> Result<(), String> {
+        self.cloud.parts().functions.finish_update();
         let given_up = self.cloud.parts().dead_letters.borrow().len();
         sabotage(self.plan.sabotage, &self.cloud, self.network.parts().clock);
         for hour in 0..CALM_HOURS_MAX {

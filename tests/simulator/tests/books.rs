@@ -230,12 +230,12 @@ fn wrong_amount_is_noticed() {
         .with([("/x/e/started/lines/0/1", json!("1.1"))])
         .breaks("the lines are");
     // The old price in the hour of the new one.
-    let rows = Tampered::up_to("hours", 9);
+    let rows = Tampered::up_to("hours", 10);
     rows.with([("/x/e/u/l/0/1", json!("0.6"))]).breaks("the lines are");
     Tampered::up_to("hours", 7)
         .with([("/x/e/metered/lines/0/r", json!("0.00000016"))])
         .breaks("a meter has another price");
-    Tampered::up_to("hours", 10)
+    Tampered::up_to("hours", 11)
         .with([("/x/e/metered/lines/0/f", json!("12345678"))])
         .breaks("a meter is billed from");
 }
@@ -301,7 +301,7 @@ fn wrong_payment_is_noticed() {
     refund().with([("/x/e/taken_back/a/t", json!("9"))]).breaks("are taken back");
     refund().with([("/x/e/taken_back/of/c", json!("90"))]).breaks("was credited as");
     refund().twice("106").breaks("has two rows");
-    Tampered::up_to("disputes", 6)
+    Tampered::up_to("disputes", 7)
         .attribute("amount", "60")
         .attribute("balance", "60")
         .with([("/x/f/1/1", json!("20"))])

@@ -16,7 +16,7 @@ use crate::domain::payment_records::{RecordedTotals, TakenTotals};
 use crate::domain::policy::{Policy, check_cents};
 use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{HOUR, Timestamp};
 
 pub(super) fn credit(
     state: &AccountState,
@@ -110,7 +110,6 @@ pub(super) fn start_trial(
             return Err(Refusal::TrialCard);
         }
     }
-    // Grants end at full hours, so that each hour is paid by the same funds.
     let ends_at = now.plus(policy.trial.seconds - 1).hour().end();
     let refill =
         refill.map(|settings| refills::accepted(state, settings, policy, now)).transpose()?;
@@ -370,7 +369,8 @@ fn new_grant(
         amount: bonus.amount,
         remaining: Usd::ZERO,
         used: Usd::ZERO,
-        expires_at: bonus.expires_at,
+        // Grants end at full hours, so that each hour is paid by the same funds.
+        expires_at: bonus.expires_at.plus(HOUR - 1).hour().start(),
         excludes: bonus.excludes.clone(),
         payment,
     }

@@ -33,9 +33,9 @@ pub(super) fn create(
     Ok(DecisionOutcome::of(ResourceChange::Created { resources: resources.to_vec() }))
 }
 
-pub(super) fn open_meter(state: &AccountState, meter: &Meter) -> Result<DecisionOutcome, Refusal> {
-    check_standing(state)?;
-    Ok(DecisionOutcome::of(ResourceChange::MeterOpened(meter.clone())))
+/// In any standing, because what was used is counted.
+pub(super) fn open_meter(meter: &Meter) -> DecisionOutcome {
+    DecisionOutcome::of(ResourceChange::MeterOpened(meter.clone()))
 }
 
 /// Starts resources and charges them at once, from now to `paid_through`. If nothing is billed yet,

@@ -34,9 +34,10 @@ pub enum BillingChange {
     },
     /// Metered quantities were billed.
     Metered {
-        /// The hour whose start billed them. `None` if more rows of the same hour follow.
+        /// Everything that was used before this hour and is known is billed. `None` if more rows
+        /// follow.
         hour: Option<Timestamp>,
-        /// One line per meter.
+        /// One line per meter, hour and set of labels.
         lines: Vec<MeterLine>,
     },
     /// Time that ran in a respite was paid afterwards.
@@ -53,7 +54,7 @@ variant_names! {
 }
 
 impl ChangeFamily for BillingChange {
-    fn apply(&self, next: &mut AccountState, _row: RowPlace) {
+    fn apply(&self, next: &mut AccountState, row: RowPlace) {
         match self {
             BillingChange::Usage { billed, unpaid, .. } => {
                 next.add_unpaid(unpaid);
@@ -61,7 +62,12 @@ impl ChangeFamily for BillingChange {
                     next.billed = billed.clone();
                 }
             }
-            BillingChange::Metered { hour, .. } => next.metered_at = hour.or(next.metered_at),
+            BillingChange::Metered { hour, lines } => {
+                next.metered_at = hour.or(next.metered_at);
+                if hour.is_some() && lines.iter().any(|line| line.hour.is_some()) {
+                    next.usage_billed_at = Some(row.at);
+                }
+            }
             BillingChange::OwedPaid => {}
         }
     }

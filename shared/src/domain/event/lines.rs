@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::funds::{Fund, FundShare};
 use crate::domain::ids::{ProjectId, ResourceId, Sku};
 use crate::domain::money::{Quantity, Rate, Usd};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::usage::{UsageKey, UsageLabels};
 
 /// The amounts billed or given back for time, by resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +15,15 @@ pub enum BilledLines {
     Here(Vec<ResourceLine>),
     /// Stored in separate items, because they do not fit the row.
     Chunked(ChunkedLines),
+}
+
+impl MeterLine {
+    /// What the usage is counted by. `None` if a release before format 6 counted it.
+    #[must_use]
+    pub fn usage_key(&self) -> Option<UsageKey> {
+        let (project, sku) = (self.project.clone(), self.sku.clone());
+        self.hour.map(|hour| UsageKey { hour, project, sku, labels: self.labels.clone() })
+    }
 }
 
 impl BilledLines {
@@ -46,17 +57,23 @@ pub struct ResourceLine {
     pub shares: Vec<FundShare>,
 }
 
-/// The charge of one meter.
+/// The charge of one meter, hour and set of labels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeterLine {
     #[serde(rename = "p")]
     pub project: ProjectId,
     #[serde(rename = "s")]
     pub sku: Sku,
-    /// The previously billed reading.
+    /// The clock hour of the usage, by its start. `None` for usage that a release before format 6
+    /// counted.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub hour: Option<Timestamp>,
+    #[serde(rename = "b", default, skip_serializing_if = "UsageLabels::is_empty")]
+    pub labels: UsageLabels,
+    /// What was billed of that hour before. Of older usage, the previously billed reading.
     #[serde(rename = "f")]
     pub from: Quantity,
-    /// The reading billed now.
+    /// What is billed of it now.
     #[serde(rename = "t")]
     pub to: Quantity,
     /// USD per unit.

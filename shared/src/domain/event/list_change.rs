@@ -69,7 +69,9 @@ impl BillableList {
             ListChange::BillMeters(lines) => {
                 for line in lines {
                     let key = (line.project.clone(), line.sku.clone());
-                    if let Some(meter) = self.meters.get_mut(&key) {
+                    if let Some(key) = line.usage_key() {
+                        self.usage.entry(key).or_default().billed = line.to;
+                    } else if let Some(meter) = self.meters.get_mut(&key) {
                         meter.billed = line.to;
                     }
                 }

@@ -8,18 +8,21 @@ use crate::domain::account::{
 use crate::domain::funds::Purse;
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::policy::Policy;
-use crate::domain::refill::charged_until;
+use crate::domain::refill::{charged_until, respite_until};
 use crate::domain::settle::trial_forecast::{AfterTrial, TrialForecast, trial_forecast};
 use crate::domain::timestamp::{DAY, HOUR, MINUTE, Timestamp};
 
 const TEN_MINUTES: i64 = 10 * MINUTE;
 
 /// An obligation that time brings. The order of the variants is the order within an instant:
-/// obligations that remove credit or restore standing come before those that spend it.
+/// usage comes before the end of the funds that pay for it, and what removes credit or restores
+/// standing comes before what spends credit on time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DueObligation {
     /// A pending payment expires.
     EndPending(PaymentId),
+    /// Metered usage is to be billed.
+    Meter,
     /// The trial ends soon.
     AnnounceTrialEnd,
     /// The trial ends.
@@ -32,8 +35,8 @@ pub enum DueObligation {
     Resume,
     /// More resources restart.
     Restart,
-    /// A clock hour started, and meters are billed.
-    Meter,
+    /// The last credit is used up, and nothing is billed by time.
+    SuspendAtZero,
     /// The paid time is over.
     Pay,
     /// The grace period ends soon.
@@ -52,15 +55,18 @@ pub enum DueObligation {
     LookAtRefill,
 }
 
-/// The obligation that has been due longest at `now`, except for those already met.
+/// The obligation that has been due longest at `now`, except for those already met. `meters_due_at`: when metered usage is to be billed, which the list of meters says.
 pub(crate) fn first_due(
     state: &AccountState,
     policy: &Policy,
     now: Timestamp,
+    meters_due_at: Option<Timestamp>,
     done: &BTreeSet<DueObligation>,
 ) -> Option<DueObligation> {
+    let meters = meters_due_at.map(|instant| (instant, DueObligation::Meter));
     obligations(state, policy)
         .into_iter()
+        .chain(meters)
         .filter(|(instant, obligation)| *instant <= now && !done.contains(obligation))
         .min()
         .map(|(_, obligation)| obligation)
@@ -83,6 +89,7 @@ pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
                 | DueObligation::PayOwed
                 | DueObligation::Resume
                 | DueObligation::Restart
+                | DueObligation::SuspendAtZero
                 | DueObligation::AnnounceDeletion
                 | DueObligation::Delete
                 | DueObligation::PurgeDeletion(_)
@@ -178,10 +185,9 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
     if state.standing == Standing::Good && state.billed.count() > 0 {
         add(state.paid_through(), DueObligation::Pay);
     }
-    if state.meters > 0 {
-        let metered_at =
-            state.metered_at.map_or(Timestamp::default(), |metered_at| metered_at.plus(HOUR));
-        add(Some(metered_at), DueObligation::Meter);
+    if state.credit_used_up {
+        let respite = respite_until(state, policy).filter(|until| *until > state.at);
+        add(Some(respite.unwrap_or(state.at)), DueObligation::SuspendAtZero);
     }
     add(warns_at(state), DueObligation::AnnounceDeletion);
     add(deletes_at(state), DueObligation::Delete);

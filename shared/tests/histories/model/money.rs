@@ -194,8 +194,10 @@ impl Model {
             "a trial ended at {ended_at}, not at {ends}"
         );
         let paid_through = before.paid_through().map(Timestamp::seconds);
-        let is_used =
-            !self.ever_paid && paid_through == Some(ended_at) && !self.can_pay(ended_at, 1);
+        let pays_no_time = paid_through == Some(ended_at) && !self.can_pay(ended_at, 1);
+        let is_left = self.pots.values().any(|pot| pot.is_trial && pot.remaining > 0);
+        let is_used_up = self.used_up && before.at.seconds() == ended_at && !is_left;
+        let is_used = !self.ever_paid && (pays_no_time || is_used_up);
         ensure!(ended_at == ends || is_used, "a trial with credit ended at {ended_at}, not {ends}");
         for pot in self.pots.values_mut().filter(|pot| pot.is_trial) {
             pot.expires = ended_at;

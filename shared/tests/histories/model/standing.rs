@@ -2,6 +2,7 @@
 
 use tollgate::domain::account::{AccountState, Standing, SuspensionReason, TrialNotice};
 use tollgate::domain::event::{Change, Event, GrantChange, StandingChange};
+use tollgate::domain::resources::ResourceStatus;
 use tollgate::domain::timestamp::Timestamp;
 
 use super::{DAY, HOUR, Model, Thing, ensure};
@@ -42,7 +43,14 @@ impl Model {
                     self.trial.is_some() && !self.ever_paid && self.things.values().all(is_new);
                 // While the renewal is tried again, nothing is deleted.
                 let grace = if unpaid_trial && !self.retries { 0 } else { 3 * DAY };
-                let expected = (*reason == SuspensionReason::Credit).then_some(at + grace);
+                let is_kept = |thing: &Thing| {
+                    thing.status != ResourceStatus::New
+                        && thing.deleted.is_none()
+                        && thing.purged.is_none()
+                };
+                let deletes =
+                    *reason == SuspensionReason::Credit && self.things.values().any(is_kept);
+                let expected = deletes.then_some(at + grace);
                 let found = delete_at.map(Timestamp::seconds);
                 ensure!(
                     found == expected,

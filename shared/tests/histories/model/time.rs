@@ -8,12 +8,12 @@ use tollgate::domain::event::{
     StartKind, StopReason,
 };
 use tollgate::domain::funds::FundShare;
-use tollgate::domain::money::Usd;
+use tollgate::domain::money::{Quantity, Usd};
 use tollgate::domain::resources::ResourceStatus;
 use tollgate::domain::timestamp::Timestamp;
 
 use super::{
-    Charge, DAY, DOLLAR, Mode, Model, Phase, Thing, as_before, cost, ensure, here, hour_end,
+    Charge, DAY, DOLLAR, HOUR, Mode, Model, Phase, Thing, as_before, cost, ensure, here, hour_end,
     is_held, micros, new_thing, number, paid, picos,
 };
 use crate::Check;
@@ -125,7 +125,7 @@ impl Model {
                 Ok(())
             }
             Change::Billing(BillingChange::Metered { lines, .. }) => {
-                lines.iter().try_for_each(|line| self.metered(line, at))
+                lines.iter().try_for_each(|line| self.metered(line))
             }
             _ => Ok(()),
         }
@@ -489,13 +489,15 @@ impl Model {
         let paid_through = before.paid_through().map(Timestamp::seconds);
         match reason {
             SuspensionReason::Credit => {
+                // Where nothing is billed by time, the account stops with the row that spent all.
+                let stops = paid_through.or(self.used_up.then_some(before.at.seconds()));
                 ensure!(
-                    paid_through == Some(as_of) && as_of <= at,
-                    "suspended as of {as_of}, paid to {paid_through:?}"
+                    stops == Some(as_of) && as_of <= at,
+                    "suspended as of {as_of}, to be stopped at {stops:?}"
                 );
                 ensure!(lines.is_empty(), "a suspension for lack of credit gives something back");
                 ensure!(
-                    !self.can_pay(as_of, 1),
+                    self.used_up || !self.can_pay(as_of, 1),
                     "suspended, although a further second could be paid"
                 );
                 ensure!(!is_held(before, at), "suspended although a refill is under way");
@@ -687,20 +689,34 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn metered(&mut self, line: &MeterLine, at: i64) -> Check {
+    /// Each unit is billed once, at the price of its hour, by a fund that could pay in that hour.
+    pub(super) fn metered(&mut self, line: &MeterLine) -> Check {
         ensure!(line.to > line.from, "a meter went from {} to {}", line.from, line.to);
+        let hour = line.hour.map(Timestamp::seconds);
+        let sku = line.sku.as_str();
+        let billed = self.metered.insert((hour, sku.to_owned()), line.to).unwrap_or_default();
+        ensure!(billed == line.from, "{sku} is billed from {}, and was to {billed}", line.from);
+        if let Some(hour) = hour {
+            let known = self.prices.iter().filter(|price| {
+                price.sku.as_str() == sku && price.valid_from.seconds() < hour + HOUR
+            });
+            let rate = known.max_by_key(|price| price.valid_from).map(|price| price.rate);
+            ensure!(rate.is_none_or(|rate| rate == line.rate), "{sku} costs {}", line.rate);
+            let exact = |units: Quantity| line.rate.for_quantity(units);
+            let amount = exact(line.to) - exact(line.from);
+            ensure!(line.amount == -amount, "{sku} costs {}, not {amount}", line.amount);
+        }
         for share in &line.shares {
             let number = number(share.fund);
             let pot = self.pots.get(&number).cloned().unwrap_or_default();
-            let allowed =
-                number == 0 || (pot.expires > at && !pot.excludes.contains(line.sku.as_str()));
-            ensure!(allowed && share.amount <= Usd::ZERO, "grant {number} pays for {}", line.sku);
+            let is_of_hour = hour.is_none_or(|hour| pot.expires > hour);
+            let allowed = number == 0 || (is_of_hour && !pot.excludes.contains(sku));
+            ensure!(allowed && share.amount <= Usd::ZERO, "grant {number} pays for {sku}");
         }
         let shares: Usd = line.shares.iter().map(|share| share.amount).sum();
         ensure!(
             shares == line.amount && line.amount <= Usd::ZERO,
-            "{} costs {} and is paid {shares}",
-            line.sku,
+            "{sku} costs {} and is paid {shares}",
             line.amount
         );
         Ok(())

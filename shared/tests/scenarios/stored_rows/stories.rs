@@ -280,8 +280,8 @@ fn hours() -> World {
     (price.valid_from, price.rate) = (at("13:00"), named("0.90"));
     w.prices = w.prices.iter().cloned().chain([price]).collect();
     w.list.meters.values_mut().for_each(|meter| meter.reading = named("12345678.5"));
-    w.settle("12:00").settle("13:00");
-    w.list.meters.values_mut().for_each(|meter| meter.reading = named("22345678.5"));
+    w.settle("12:00").used("12:20", "tokens", 1_000_000).settle("13:00");
+    w.used_with("13:20", "tokens", 10_000_000, &[("api_key", "key-1")]);
     with_more_meters_to_follow(w, "14:00");
     w.settle("14:00");
     with_lines_in_chunks(w, "15:00");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 
 use crate::actors::customer::SimulatedCustomer;
 use crate::actors::requests::Caller;
@@ -40,6 +41,15 @@ impl SimulatedCustomer {
             } else {
                 report["quantity"] = json!(chance.number(1..20_000).to_string());
                 report["id"] = json!(format!("u-{:016x}", chance.number(..)));
+            }
+            // Some of it was used hours ago, or is counted for one of the customer's keys.
+            if chance.happens(150) {
+                let seconds = i64::try_from(chance.number(1..30_000)).unwrap_or_default();
+                let at = clock.now() - time::Duration::seconds(seconds);
+                report["at"] = json!(at.format(&Rfc3339).unwrap_or_default());
+            }
+            if chance.happens(300) {
+                report["labels"] = json!({"api_key": chance.pick(&["k1", "k2", "k3"])});
             }
             self.report(&report).await;
             if chance.happens(100) {

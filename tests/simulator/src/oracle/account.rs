@@ -27,6 +27,8 @@ use super::time::{AccountBefore, ExpectedRow, PeriodBook, hour_end};
 #[derive(Debug, Default)]
 pub struct AccountBooks {
     pub next_seq: u64,
+    /// Whether some processes decide as releases before the newest row format did.
+    pub has_older_writers: bool,
     last_at: i64,
     balance: Micros,
     /// Whether staff ever lifted a freeze.
@@ -43,6 +45,8 @@ pub struct AccountBooks {
     pub resources: ResourceBooks,
     period: Option<PeriodBook>,
     standing: StandingBook,
+    /// Whether the last credit was spent or taken, and nothing is billed by time.
+    is_used_up: bool,
     owed: OwedBooks,
     payments: PaymentBooks,
     pub meters: MeterBooks,
@@ -193,6 +197,7 @@ impl AccountBooks {
             owed: self.owed.at(self.last_at),
             is_frozen: self.is_frozen(),
             has_trial: self.state["t"].is_object(),
+            keeps_anything: self.resources.keeps_anything(),
         };
         let expected = self.expected(row, prices)?;
         let moves = row.moves()?;
@@ -216,7 +221,9 @@ impl AccountBooks {
         }
         self.change_resources(row, prices)?;
         self.standing.add(row, facts)?;
-        self.end_period(row, prices)
+        self.end_period(row, prices)?;
+        self.use_up(row);
+        Ok(())
     }
 
     /// What the row must charge or give back, and which funds must move.
@@ -266,12 +273,33 @@ impl AccountBooks {
         let as_of = row.change["as_of"].as_i64();
         let is_spent = row.change["why"] == "credit" || row.change["reason"] == "credit";
         if is_spent {
-            let as_of = as_of.ok_or("no end")?;
-            self.before(prices).check_spent(as_of)?;
+            self.check_spent(as_of.ok_or("no end")?, prices)?;
             return Ok(ExpectedRow::default());
         }
         ensure!(as_of.is_none_or(|as_of| as_of == row.at), "it stops at another time than now");
         self.before(prices).give_back(row)
+    }
+
+    /// What is paid by time stops with its last paid second. Where nothing is, the account stops with
+    /// the row that used up its credit.
+    fn check_spent(&self, as_of: i64, prices: &PriceBooks) -> Result<(), String> {
+        if self.period.is_some() {
+            return self.before(prices).check_spent(as_of);
+        }
+        ensure!(self.is_used_up, "it stops for lack of credit, and none was used up");
+        ensure!(as_of == self.last_at, "it stops at {as_of}, and not with the last row");
+        Ok(())
+    }
+
+    /// Credit that expires is not used up.
+    fn use_up(&mut self, row: &BookedRow) {
+        let is_spent = row.amount < 0 && !["expired", "trial_ended"].contains(&row.kind.as_str());
+        let is_without =
+            self.standing == StandingBook::Good && self.period.is_none() && row.balance <= 0;
+        let is_used_up = is_without && (self.is_used_up || is_spent || row.balance < 0);
+        // Format 5 does not know it.
+        let is_known = row.state["z"] == "yes" || !self.has_older_writers;
+        self.is_used_up = is_used_up && is_known;
     }
 
     /// A grant ends at its time, and takes with it what is left. A trial ends with its credit, too.
@@ -284,7 +312,7 @@ impl AccountBooks {
         let is_used = ended_at.is_some_and(|ended_at| Some(ended_at) != ends_at);
         if let Some(ended_at) = ended_at.filter(|_| is_used) {
             ensure!(self.state["pe"].is_null(), "a trial of a customer who paid ends early");
-            self.before(prices).check_spent(ended_at)?;
+            self.check_spent(ended_at, prices)?;
         }
         let mut moves = FundMoves::new();
         for (fund, grant) in &self.funds.grants {
@@ -385,6 +413,8 @@ impl AccountBooks {
         self.funds.check_state(state)?;
         self.owed.check_state(state)?;
         self.standing.check_state(state)?;
+        let is_used_up = state["z"] == "yes";
+        ensure!(is_used_up == self.is_used_up, "the credit is used up: {is_used_up}");
         let rated = self.rated(row, prices)?;
         self.resources.check_state(state, &rated)?;
         let is_good = self.standing == StandingBook::Good;

@@ -191,6 +191,11 @@ impl Wallet {
         wallet
     }
 
+    /// From now on pays what can pay at that instant.
+    pub fn move_to(&mut self, instant: i64) {
+        self.instant = instant;
+    }
+
     /// The same for a period that begins then.
     #[must_use]
     pub fn of_new_period(funds: &FundBooks, instant: i64) -> Self {

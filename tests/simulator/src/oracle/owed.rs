@@ -107,7 +107,9 @@ impl OwedBooks {
         if row.change["reason"] != "credit" {
             return Ok(());
         }
-        let paid_through = before.paid_period()?.through;
+        // Nothing was billed by time, so nothing is kept that costs anything.
+        let Some(period) = before.period else { return Ok(()) };
+        let paid_through = period.through;
         let mut rate = 0;
         for one in before.resources.rated(before.prices, paid_through)? {
             let resource = before.resources.known(&one.id)?;

@@ -163,6 +163,13 @@ impl ResourceBooks {
         all.filter(|resource| resource.status == StatusBook::Running).count()
     }
 
+    /// Whether any resource ran and was not deleted.
+    #[must_use]
+    pub fn keeps_anything(&self) -> bool {
+        let kept = [StatusBook::Running, StatusBook::Off];
+        self.all.values().any(|resource| kept.contains(&resource.status))
+    }
+
     /// Created or started resources stand whole in their row.
     ///
     /// # Errors

@@ -45,6 +45,7 @@ impl DemandedSchedule {
             view.money_ends(),
             view.trial_is_told()?,
             view.returns()?,
+            view.stops_at_zero(),
             view.deletions()?,
             view.refills()?,
         ];
@@ -213,6 +214,19 @@ impl StateView<'_> {
         let restarts_at = paid_through.map_or(self.at, |paid| paid.max(self.at));
         let all = [pays_at, resumes_at, restarts.then_some(restarts_at)];
         Ok(all.into_iter().flatten().min())
+    }
+
+    /// An account without anything that is billed by time is suspended when its credit is used up, or
+    /// at the end of a respite.
+    fn stops_at_zero(&self) -> Option<i64> {
+        let refill = &self.state["r"];
+        let is_under_way = if refill["o"].is_object() {
+            refill["o"]["v"].is_null()
+        } else {
+            refill["w"].is_object()
+        };
+        let respite = self.seconds("/r/ru/t").filter(|_| is_under_way);
+        (self.state["z"] == "yes").then(|| respite.map_or(self.at, |until| until.max(self.at)))
     }
 
     /// The announcement of a deletion and the deletion, while no money may come; and the end of what

@@ -37,6 +37,8 @@ pub struct StandingFacts {
     pub owed: Micros,
     pub is_frozen: bool,
     pub has_trial: bool,
+    /// Whether a deletion would delete anything.
+    pub keeps_anything: bool,
 }
 
 impl StandingBook {
@@ -108,8 +110,8 @@ impl StandingBook {
         let (as_of, delete_at) = (seconds("as_of").ok_or("no end")?, seconds("delete_at"));
         // What was made in a trial only is not kept.
         let grace = delete_at.map(|delete_at| delete_at - row.at);
-        let expected = (!is_by_staff).then_some(GRACE_SECONDS);
-        let is_trial = before.has_trial && grace == Some(0);
+        let expected = (!is_by_staff && before.keeps_anything).then_some(GRACE_SECONDS);
+        let is_trial = before.has_trial && before.keeps_anything && grace == Some(0);
         ensure!(grace == expected || is_trial, "the grace is {grace:?}, not {expected:?}");
         let warn_at = delete_at.map(|at| at - DAY).filter(|warn_at| *warn_at > row.at);
         ensure!(seconds("warn_at") == warn_at, "the deletion is announced at another time");

@@ -1,0 +1,237 @@
+//! `POST /v1/usage`: the platform reports what was used. It is billed at the end of its hour, or at
+//! once when everything that is not billed is worth a dollar or all the credit.
+
+use serde::{Deserialize, Serialize};
+use tollgate::domain::event::Cause;
+use tollgate::domain::ids::{AccountId, CounterName, ProjectId, RequestKey, Sku};
+use tollgate::domain::money::{Quantity, REPORT_COST_MAX, ReportedQuantity, Usd};
+use tollgate::domain::prices::PriceList;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resolve::{self, OwnedProject};
+use tollgate::domain::settle::metered::{USAGE_BY_HOUR, billed_at_once_from, price_of_hour};
+use tollgate::domain::snapshot::AccountSnapshot;
+use tollgate::domain::timestamp::{MINUTE, Timestamp};
+use tollgate::domain::usage::{LATE_SECONDS_MAX, UsageLabels};
+use tollgate::http::call::{ApiCall, PLATFORM_SCOPE};
+use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{
+    CommandError, Plan, ReportOutcome, ReportRules, ReportedAmount, RowOrder, UsageReport,
+};
+
+/// How far ahead, because clocks differ.
+const EARLY_SECONDS_MAX: i64 = 5 * MINUTE;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsageRequest {
+    project: ProjectId,
+    sku: Sku,
+    #[serde(default)]
+    reading: Option<Quantity>,
+    #[serde(default)]
+    counter: Option<CounterName>,
+    #[serde(default)]
+    quantity: Option<ReportedQuantity>,
+    #[serde(default)]
+    id: Option<RequestKey>,
+    #[serde(default)]
+    at: Option<String>,
+    #[serde(default)]
+    labels: UsageLabels,
+}
+
+#[derive(Debug, Serialize)]
+struct UsageView {
+    /// `counted`, `not_newer` or `reading_went_back`.
+    status: &'static str,
+    /// What the counter showed before, if it showed as much or more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reading: Option<String>,
+}
+
+/// Handles `POST /v1/usage`.
+pub(crate) async fn report(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    call.caller_with(PLATFORM_SCOPE)?;
+    let body: UsageRequest = call.json()?;
+    let on = OnAccount::of_caller(billing, call)?;
+    // A key is noted for accounts that exist only.
+    if call.request_key().is_some() {
+        on.ensure_open().await?;
+    }
+    // Usage without a time is of the time at which it was first reported.
+    handler::once_since(billing, on.account(), call, |first_at| {
+        count(billing, call, &on, body, first_at)
+    })
+    .await
+}
+
+async fn count(
+    billing: &Billing,
+    call: &ApiCall,
+    on: &OnAccount<'_>,
+    body: UsageRequest,
+    first_at: Timestamp,
+) -> Result<ApiAnswer, ApiError> {
+    let report = usage_report(body, first_at)?;
+    let prices = billing.prices(call.now).await?;
+    let hour = report.at.hour().start();
+    let price = |prices: &PriceList| price_of_hour(prices, &report.sku, hour, call.now);
+    let rate = match price(&prices) {
+        Ok(rate) => rate,
+        // The first price of the SKU may be newer than the list that is kept here.
+        Err(_) => price(&*billing.fresh_prices(call.now).await?)?,
+    };
+    check_not_before_opening(billing, on.account(), &report).await?;
+    let format = billing.settings.policy.row_format;
+    if format < USAGE_BY_HOUR && needs_its_hour(&report) {
+        let why = "counter, at and labels are available once rows of format 6 are written.";
+        return Err(Problem::new(ProblemCode::Unusable, why).into());
+    }
+    let rules = ReportRules { step_max: rate.reportable(), format, now: call.now };
+    let (mut reported, mut opened) =
+        (billing.store.report(on.account(), &report, rules).await?, None);
+    if reported == ReportOutcome::UnknownMeter {
+        opened = open_meter(billing, on, call, &report).await?;
+        reported = billing.store.report(on.account(), &report, rules).await?;
+    }
+    if let ReportOutcome::Counted(added) | ReportOutcome::Repeated(added) = reported
+        && let Err(fault) = bill_if_much(billing, on, rate.for_quantity(added), call.now).await
+    {
+        // It is counted, and the next report or the end of the hour bills it.
+        tracing::warn!(account = %on.account(), %fault, "usage is not billed at once");
+    }
+    let (status, reading) = match reported {
+        ReportOutcome::Counted(_) | ReportOutcome::Repeated(_) => ("counted", None),
+        ReportOutcome::NotNewer(reading) => ("not_newer", Some(reading.to_string())),
+        ReportOutcome::WentBack(reading) => {
+            let (account, sku) = (on.account(), &report.sku);
+            tracing::error!(alarm = "reading_went_back", %account, %sku, %reading, "a counter began anew");
+            ("reading_went_back", Some(reading.to_string()))
+        }
+        ReportOutcome::KeyReused => return Err(Refusal::KeyReused.into()),
+        ReportOutcome::TooMuch => {
+            let most = rules.step_max;
+            let why = format!(
+                "One report may add at most {most} units and ${REPORT_COST_MAX} to a meter, and a \
+                 reading has a maximum."
+            );
+            return Err(Problem::new(ProblemCode::Unusable, why).into());
+        }
+        ReportOutcome::UnknownMeter => {
+            let UsageReport { project, sku, .. } = report;
+            return Err(Refusal::UnknownMeter { project, sku }.into());
+        }
+    };
+    let answer = ApiAnswer::ok(&UsageView { status, reading })?;
+    Ok(match opened {
+        Some(seq) => answer.of_row(seq),
+        None => answer,
+    })
+}
+
+/// Whether a report says more than releases before format 6 count.
+fn needs_its_hour(report: &UsageReport) -> bool {
+    let is_other = |counter: &CounterName| *counter != CounterName::main();
+    let has_counter =
+        matches!(&report.amount, ReportedAmount::Reading { counter, .. } if is_other(counter));
+    report.is_dated || has_counter || !report.labels.is_empty()
+}
+
+fn usage_report(body: UsageRequest, now: Timestamp) -> Result<UsageReport, Problem> {
+    let UsageRequest { project, sku, reading, counter, quantity, id, at, labels } = body;
+    let invalid = |field: &str, why: &str| {
+        Problem::new(ProblemCode::InvalidBody, format!("{field}: {why}")).with("parameter", field)
+    };
+    let is_dated = at.is_some();
+    let at: Timestamp = match at {
+        Some(at) => at.parse().map_err(|error| invalid("at", &format!("{error}.")))?,
+        None => now,
+    };
+    if at > now.plus(EARLY_SECONDS_MAX) || at < now.plus(-LATE_SECONDS_MAX) {
+        let why = "must be at most 72 hours in the past and five minutes in the future.";
+        return Err(invalid("at", why));
+    }
+    let amount = match (reading, counter, quantity, id) {
+        (Some(reading), counter, None, None) => {
+            let counter = counter.unwrap_or_else(CounterName::main);
+            ReportedAmount::Reading { counter, reading }
+        }
+        (None, None, Some(quantity), Some(id)) => {
+            ReportedAmount::Quantity { quantity: quantity.into(), id }
+        }
+        _ => {
+            let why = "send either reading, with or without counter, or quantity and id.";
+            return Err(invalid("reading", why));
+        }
+    };
+    // The clock of the platform may be ahead of ours.
+    Ok(UsageReport { project, sku, at: at.min(now), is_dated, labels, amount })
+}
+
+/// Usage must not be of a time before the account was opened.
+async fn check_not_before_opening(
+    billing: &Billing,
+    account: &AccountId,
+    report: &UsageReport,
+) -> Result<(), ApiError> {
+    if !report.is_dated {
+        return Ok(());
+    }
+    let first = billing.store.rows(account, 0..1, RowOrder::OldestFirst, 1).await?.rows;
+    match first.first() {
+        Some(opened) if report.at < opened.event.at => {
+            let opened_at = opened.event.at;
+            let why = format!("at: must not be before the account was opened at {opened_at}.");
+            Err(Problem::new(ProblemCode::Unusable, why).with("parameter", "at").into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bills everything that is not billed, if it is worth a dollar or all the credit. `worth`: of this
+/// report, in USD.
+async fn bill_if_much(
+    billing: &Billing,
+    on: &OnAccount<'_>,
+    worth: Usd,
+    now: Timestamp,
+) -> Result<(), CommandError> {
+    let (store, account) = (&billing.store, on.account());
+    let (unbilled, head) = tokio::join!(store.add_unbilled(account, worth), store.head(account));
+    let Some(state) = head?.map(|head| head.state) else { return Ok(()) };
+    let limit = billed_at_once_from(&state, &billing.settings.policy);
+    // At most once a second. What comes after it in that second waits for the next report.
+    let may_bill = state.usage_billed_at.is_none_or(|billed_at| billed_at < now);
+    // Without the sum, the account itself tells.
+    if !may_bill || unbilled.as_ref().is_ok_and(|unbilled| *unbilled < limit) {
+        return Ok(());
+    }
+    let is_all_billed = on.look(|view| !view.billables().has_unbilled_usage()).await?;
+    match unbilled {
+        Ok(unbilled) if is_all_billed => Ok(store.take_unbilled(account, unbilled).await?),
+        Ok(_) => Ok(()),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// Opens the meter of a first report; its row, unless another report was faster.
+async fn open_meter(
+    billing: &Billing,
+    on: &OnAccount<'_>,
+    call: &ApiCall,
+    report: &UsageReport,
+) -> Result<Option<u64>, ApiError> {
+    let (id, sku) = (&report.project, &report.sku);
+    let project: Option<OwnedProject> = billing.store.project(on.account(), id).await?;
+    let project = project.ok_or_else(|| Refusal::UnknownProject { project: id.clone() })?;
+    let command = |view: &AccountSnapshot<'_>| {
+        resolve::open_meter(view, &project, sku, call.now.max(view.state().at))
+    };
+    match on.execute(Cause::Command, Plan::on_snapshot(&command)).await {
+        Ok(row) => Ok(Some(row.seq)),
+        Err(CommandError::Refused(Refusal::MeterExists { .. })) => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
+}

@@ -1,0 +1,185 @@
+//! When metered usage is billed, at which price, and by which funds.
+
+use crate::domain::account::AccountState;
+use crate::domain::decide::{DecisionOutcome, RESOURCES_PER_ROW_MAX};
+use crate::domain::event::{BillingChange, MeterLine};
+use crate::domain::funds::Purse;
+use crate::domain::ids::{ProjectId, Sku};
+use crate::domain::money::{Quantity, Rate, Usd};
+use crate::domain::policy::Policy;
+use crate::domain::prices::{PriceList, PriceUnit};
+use crate::domain::refusal::Refusal;
+use crate::domain::row_format::RowFormat;
+use crate::domain::snapshot::AccountSnapshot;
+use crate::domain::timestamp::{HOUR, Timestamp};
+use crate::domain::usage::UsageLabels;
+
+/// The first format with usage by the hour.
+pub const USAGE_BY_HOUR: RowFormat = RowFormat::new(6);
+
+/// Usage that is not billed.
+struct UnbilledUsage<'a> {
+    /// The start of its clock hour.
+    hour: Timestamp,
+    project: &'a ProjectId,
+    sku: &'a Sku,
+    /// `None` if a release before format 6 counted it, by no hour.
+    labels: Option<&'a UsageLabels>,
+    from: Quantity,
+    to: Quantity,
+    /// The price in its hour, in USD per unit.
+    rate: Rate,
+    /// In USD. The difference of two rounded costs, so that an hour costs the same however often it
+    /// is billed.
+    cost: Usd,
+}
+
+/// Everything that is not billed, oldest hour first.
+#[derive(Default)]
+struct UnbilledList<'a> {
+    usage: Vec<UnbilledUsage<'a>>,
+    /// How many meters have no price, or counted more than any row can bill. That is an error, which
+    /// staff must correct. The account continues.
+    skipped: usize,
+    /// Whether a process that writes an older format leaves usage to those that write the new one.
+    is_left_to_others: bool,
+}
+
+/// The price of a metered SKU in a clock hour. A first price that begins later holds for the time
+/// before, too.
+///
+/// # Errors
+/// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
+pub fn price_of_hour(
+    prices: &PriceList,
+    sku: &Sku,
+    hour: Timestamp,
+    now: Timestamp,
+) -> Result<Rate, Refusal> {
+    let price_at = |instant| prices.require(sku, PriceUnit::Quantity, instant);
+    price_at(hour.plus(HOUR - 1)).or_else(|_| price_at(now)).map(|price| price.rate)
+}
+
+/// Usage worth this is billed at once, in USD: a dollar, or all the credit if that is less.
+#[must_use]
+pub fn billed_at_once_from(state: &AccountState, policy: &Policy) -> Usd {
+    let credit = state.balance();
+    if credit.is_positive() { policy.unbilled_max.min(credit) } else { policy.unbilled_max }
+}
+
+/// When usage is to be billed, if there is any: at the end of its hour, before a grant or trial
+/// ends, and at once when it is worth much, at most once a second.
+pub(super) fn due_at(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Timestamp> {
+    due_of(&unbilled(view, now).usage, view, now)
+}
+
+fn due_of(
+    usage: &[UnbilledUsage<'_>],
+    view: &AccountSnapshot<'_>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let state = view.state();
+    let first_hour = usage.iter().map(|one| one.hour).min()?;
+    let cost: Usd = usage.iter().filter(|one| one.labels.is_some()).map(|one| one.cost).sum();
+    let is_much = cost.is_positive() && cost >= billed_at_once_from(state, view.policy());
+    let may_again = state.usage_billed_at.is_none_or(|billed_at| billed_at < now);
+    let at_once = (is_much && may_again).then_some(now);
+    let grants = state.grants.iter().filter(|grant| grant.remaining.is_positive());
+    let ends = grants.map(|grant| grant.expires_at);
+    // The end of a grant that ended before the usage comes first.
+    let funds_end = ends.filter(|ends_at| *ends_at > first_hour).min();
+    [at_once, Some(first_hour.plus(HOUR)), funds_end].into_iter().flatten().min()
+}
+
+/// Bills what is due, oldest hour first. It was already used, so the balance may go below zero.
+pub(super) fn bill(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<DecisionOutcome> {
+    let UnbilledList { usage, skipped, is_left_to_others } = unbilled(view, now);
+    let due_at = due_of(&usage, view, now)?;
+    let state = view.state();
+    // A grant that ended has credit until what was used before is billed.
+    let mut purse = Purse::within_period(state, Timestamp::default());
+    let (mut lines, mut billed) = (Vec::new(), Usd::ZERO);
+    let is_due = |one: &UnbilledUsage<'_>| {
+        one.hour < due_at && (one.labels.is_some() || one.hour.plus(HOUR) <= now)
+    };
+    let mut due = usage.iter().filter(|one| is_due(one));
+    for one in due.by_ref().take(RESOURCES_PER_ROW_MAX) {
+        if !(state.paid - billed - one.cost).is_bounded() {
+            break;
+        }
+        billed += one.cost;
+        purse = purse.at(one.hour);
+        let shares = purse.draw_beyond(one.sku, one.cost);
+        lines.push(MeterLine {
+            project: one.project.clone(),
+            sku: one.sku.clone(),
+            hour: one.labels.map(|_| one.hour),
+            labels: one.labels.cloned().unwrap_or_default(),
+            from: one.from,
+            to: one.to,
+            rate: one.rate,
+            amount: -one.cost,
+            shares,
+        });
+    }
+    if lines.is_empty() {
+        return None;
+    }
+    // What was left out must still be read afterward.
+    let is_rest = skipped > 0 || is_left_to_others;
+    let is_all = lines.len() == usage.iter().filter(|one| is_due(one)).count() && !is_rest;
+    let hour = due_at.hour().start().max(state.metered_at.unwrap_or_default());
+    let change = BillingChange::Metered { hour: is_all.then_some(hour), lines };
+    Some(DecisionOutcome::moving(change, purse.deltas()))
+}
+
+/// How many meters have no price, or counted so much that no row can bill it. They are skipped.
+#[must_use]
+pub fn meters_skipped(view: &AccountSnapshot<'_>, now: Timestamp) -> usize {
+    unbilled(view, now).skipped
+}
+
+fn unbilled<'a>(view: &'a AccountSnapshot<'_>, now: Timestamp) -> UnbilledList<'a> {
+    let (state, list) = (view.state(), view.billables());
+    let mut found = UnbilledList::default();
+    let mut add = |hour, sku: &Sku, usage: &dyn Fn(Rate) -> UnbilledUsage<'a>| {
+        let priced = price_of_hour(view.prices(), sku, hour, now).ok().map(usage);
+        match priced.filter(|one| (state.paid - one.cost).is_bounded()) {
+            Some(one) => found.usage.push(one),
+            None => found.skipped += 1,
+        }
+    };
+    // Usage without an hour belongs to the past hour, until that is billed.
+    let past_hour = now.hour().start().plus(-HOUR);
+    let older_hour = state.metered_at.unwrap_or_else(|| state.at.hour().start()).max(past_hour);
+    for meter in list.meters.values().filter(|meter| meter.reading > meter.billed) {
+        add(older_hour, &meter.sku, &|rate| UnbilledUsage {
+            hour: older_hour,
+            project: &meter.project,
+            sku: &meter.sku,
+            labels: None,
+            from: meter.billed,
+            to: meter.reading,
+            rate,
+            cost: rate.for_quantity(meter.reading.since(meter.billed)),
+        });
+    }
+    let is_known = view.policy().row_format >= USAGE_BY_HOUR;
+    for (key, usage) in list.usage.iter().filter(|(_, usage)| usage.reported > usage.billed) {
+        if !is_known {
+            found.is_left_to_others = true;
+            break;
+        }
+        add(key.hour, &key.sku, &|rate| UnbilledUsage {
+            hour: key.hour,
+            project: &key.project,
+            sku: &key.sku,
+            labels: Some(&key.labels),
+            from: usage.billed,
+            to: usage.reported,
+            rate,
+            cost: rate.for_quantity(usage.reported) - rate.for_quantity(usage.billed),
+        });
+    }
+    found
+}

@@ -1,0 +1,74 @@
+//! Metered usage by clock hour. What is used in an hour has that hour's price and is paid by that
+//! hour's funds, whenever it is reported and billed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{IdError, LabelName, LabelValue, ProjectId, Sku};
+use crate::domain::money::Quantity;
+use crate::domain::timestamp::{DAY, Timestamp};
+
+/// How far back usage may be reported, in seconds.
+pub const LATE_SECONDS_MAX: i64 = 3 * DAY;
+/// The most labels of one report.
+const LABELS_MAX: usize = 5;
+
+/// What the platform adds to a report, such as an API key's ID. At most five names, each with one
+/// value. Usage with other labels is counted for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
+pub struct UsageLabels(BTreeMap<LabelName, LabelValue>);
+
+/// Why labels cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    #[error("must have at most {LABELS_MAX} names")]
+    TooMany,
+    #[error("{name}: {error}")]
+    Text { name: String, error: IdError },
+}
+
+impl UsageLabels {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Name and value, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&LabelName, &LabelValue)> {
+        self.0.iter()
+    }
+}
+
+impl TryFrom<BTreeMap<String, String>> for UsageLabels {
+    type Error = LabelError;
+
+    fn try_from(labels: BTreeMap<String, String>) -> Result<UsageLabels, LabelError> {
+        if labels.len() > LABELS_MAX {
+            return Err(LabelError::TooMany);
+        }
+        let checked = labels.into_iter().map(|(name, value)| {
+            let wrong = |error| LabelError::Text { name: name.clone(), error };
+            Ok((name.parse().map_err(wrong)?, value.parse().map_err(wrong)?))
+        });
+        checked.collect::<Result<_, _>>().map(UsageLabels)
+    }
+}
+
+/// What usage is counted by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsageKey {
+    /// The start of the clock hour (UTC).
+    pub hour: Timestamp,
+    pub project: ProjectId,
+    pub sku: Sku,
+    pub labels: UsageLabels,
+}
+
+/// The usage of one hour, as far as it is reported and billed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HourlyUsage {
+    pub reported: Quantity,
+    pub billed: Quantity,
+}

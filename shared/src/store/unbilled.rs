@@ -1,0 +1,70 @@
+//! What the usage of an account is worth that is not billed yet: a hint, by which one report of many
+//! bills at once.
+//!
+//! | `pk` | `sk` | what |
+//! |---|---|---|
+//! | `account#A` | `unbilled` | `amount`, in USD |
+//!
+//! Reports add to it after they are counted. Who bills because of it takes away what it saw, and
+//! everything that was seen is billed then. A process that dies in between leaves too much, and the
+//! next report bills early. Full hours bill without a look at it.
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::ReturnValue;
+
+use super::item::{StoredItem, account_partition, item, malformed, number, number_of, text};
+use super::{Store, StoreError};
+use crate::domain::ids::AccountId;
+use crate::domain::money::Usd;
+
+impl Store {
+    /// Adds what a report is worth, in USD. Returns the worth of everything that is not billed.
+    ///
+    /// # Errors
+    /// [`StoreError`]. It may have been added then.
+    pub async fn add_unbilled(&self, account: &AccountId, worth: Usd) -> Result<Usd, StoreError> {
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.tables.accounts)
+            .set_key(Some(unbilled_key(account)))
+            .update_expression("ADD amount :worth")
+            .expression_attribute_values(":worth", number(worth.decimal().normalize()))
+            .return_values(ReturnValue::UpdatedNew)
+            .send()
+            .await
+            .map_err(|error| StoreError::of("UpdateItem", &error))?;
+        number_of(&answer.attributes.unwrap_or_default(), "amount")
+            .map_err(malformed(format!("the unbilled usage of {account}")))
+    }
+
+    /// Takes away what was seen and is billed, unless somebody who saw it, too, was faster.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn take_unbilled(&self, account: &AccountId, seen: Usd) -> Result<(), StoreError> {
+        let done = self
+            .client
+            .update_item()
+            .table_name(&self.tables.accounts)
+            .set_key(Some(unbilled_key(account)))
+            .update_expression("SET amount = amount - :seen")
+            .condition_expression("amount >= :seen")
+            .expression_attribute_values(":seen", number(seen.decimal().normalize()))
+            .send()
+            .await;
+        match done {
+            Err(SdkError::ServiceError(answer))
+                if matches!(answer.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(())
+            }
+            done => done.map(|_| ()).map_err(|error| StoreError::of("UpdateItem", &error)),
+        }
+    }
+}
+
+fn unbilled_key(account: &AccountId) -> StoredItem {
+    item([("pk", text(account_partition(account))), ("sk", text("unbilled"))])
+}
