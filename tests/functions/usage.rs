@@ -105,7 +105,7 @@ async fn usage_opens_its_meter_and_counts_once() {
         (&json!("counted"), &json!("counted"))
     );
     assert_eq!(ask(&api, reading("100.5")).await.body["status"], "not_newer");
-    // The process that counts began anew.
+    // A lower reading of the same second counts as an old one.
     assert_eq!(
         ask(&api, reading("3")).await.body,
         json!({"status": "not_newer", "reading": "100.5"})
@@ -396,10 +396,10 @@ async fn usage_beyond_the_credit_suspends_and_is_counted() {
     assert_eq!((account.count("suspended"), account.balance()), (1, named("-7")));
 }
 
-/// The bound of design.md, section 5: an account, and not each of its meters, is below zero by a
-/// dollar and one report at most when it is suspended.
+/// When it is suspended, the whole account, not each meter, is below zero by at most a dollar and one
+/// report.
 #[tokio::test]
-async fn fifty_meters_take_an_account_below_zero_as_far_as_one() {
+async fn fifty_meters_overdraw_no_further_than_one() {
     let (api, project) = with_credit("5").await;
     put_calls(&api).await;
     for sku in 0..50 {

@@ -191,7 +191,7 @@ async fn usage_with_an_id_is_added_once() {
 }
 
 #[tokio::test]
-async fn hundred_reports_at_once_are_counted_once_each() {
+async fn repeats_among_simultaneous_reports_count_once() {
     let ledger = with_meter().await;
     let reports = (0..100).map(|number| {
         let ledger = &ledger;
@@ -352,13 +352,13 @@ async fn two_workers_bill_usage_once() {
 }
 
 #[tokio::test]
-async fn unbilled_usage_is_a_sum_that_each_sight_takes_once() {
+async fn second_biller_takes_no_more_than_is_left() {
     let ledger = with_meter().await;
     let (store, alice) = (&ledger.store, named(ALICE));
     assert_eq!(store.add_unbilled(&alice, named("0.60")).await.unwrap(), named("0.60"));
     assert_eq!(store.add_unbilled(&alice, named("0.000001")).await.unwrap(), named("0.600001"));
     assert_eq!(store.add_unbilled(&alice, named("0.50")).await.unwrap(), named("1.100001"));
-    // Two reports saw a dollar, and both bill.
+    // Two reports saw different sums, and both bill. The second finds less than it saw.
     store.take_unbilled(&alice, named("0.600001")).await.unwrap();
     store.take_unbilled(&alice, named("1.100001")).await.unwrap();
     assert_eq!(store.add_unbilled(&alice, named("0")).await.unwrap(), named("0.50"));

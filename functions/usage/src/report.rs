@@ -8,7 +8,7 @@ use tollgate::domain::money::{Quantity, REPORT_COST_MAX, ReportedQuantity, Usd};
 use tollgate::domain::prices::PriceList;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, OwnedProject};
-use tollgate::domain::settle::metered::{USAGE_BY_HOUR, billed_at_once_from, price_of_hour};
+use tollgate::domain::settle::metered::{USAGE_BY_HOUR, bill_at_once_limit, price_of_hour};
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::domain::usage::{LATE_SECONDS_MAX, UsageLabels};
@@ -60,7 +60,7 @@ pub(crate) async fn report(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     if call.request_key().is_some() {
         on.ensure_open().await?;
     }
-    // Usage without a time is of the time at which it was first reported.
+    // Usage without `at` counts at the time of the first request under its key.
     handler::once_since(billing, on.account(), call, |first_at| {
         count(billing, call, &on, body, first_at)
     })
@@ -97,7 +97,8 @@ async fn count(
         reported = billing.store.report(on.account(), &report, rules).await?;
     }
     if let ReportOutcome::Counted(added) | ReportOutcome::Repeated(added) = reported
-        && let Err(fault) = bill_if_much(billing, on, rate.for_quantity(added), call.now).await
+        && let Err(fault) =
+            bill_if_limit_reached(billing, on, rate.for_quantity(added), call.now).await
     {
         // It is counted, and the next report or the end of the hour bills it.
         tracing::warn!(account = %on.account(), %fault, "usage is not billed at once");
@@ -107,7 +108,7 @@ async fn count(
         ReportOutcome::NotNewer(reading) => ("not_newer", Some(reading.to_string())),
         ReportOutcome::WentBack(reading) => {
             let (account, sku) = (on.account(), &report.sku);
-            tracing::error!(alarm = "reading_went_back", %account, %sku, %reading, "a counter began anew");
+            tracing::error!(alarm = "reading_went_back", %account, %sku, %reading, "a counter went back");
             ("reading_went_back", Some(reading.to_string()))
         }
         ReportOutcome::KeyReused => return Err(Refusal::KeyReused.into()),
@@ -192,7 +193,7 @@ async fn check_not_before_opening(
 
 /// Bills everything that is not billed, if it is worth a dollar or all the credit. `worth`: of this
 /// report, in USD.
-async fn bill_if_much(
+async fn bill_if_limit_reached(
     billing: &Billing,
     on: &OnAccount<'_>,
     worth: Usd,
@@ -201,8 +202,8 @@ async fn bill_if_much(
     let (store, account) = (&billing.store, on.account());
     let (unbilled, head) = tokio::join!(store.add_unbilled(account, worth), store.head(account));
     let Some(state) = head?.map(|head| head.state) else { return Ok(()) };
-    let limit = billed_at_once_from(&state, &billing.settings.policy);
-    // At most once a second. What comes after it in that second waits for the next report.
+    let limit = bill_at_once_limit(&state, &billing.settings.policy);
+    // At most once a second. Later usage of that second waits for the next report or run.
     let may_bill = state.usage_billed_at.is_none_or(|billed_at| billed_at < now);
     // Without the sum, the account itself tells.
     if !may_bill || unbilled.as_ref().is_ok_and(|unbilled| *unbilled < limit) {

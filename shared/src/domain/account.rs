@@ -40,10 +40,10 @@ pub struct AccountState {
     /// The number of open meters.
     #[serde(rename = "m", default, skip_serializing_if = "is_default")]
     pub meters: u32,
-    /// The last clock hour whose start billed the meters.
+    /// The clock hour before which all known usage is billed.
     #[serde(rename = "ma", default, skip_serializing_if = "Option::is_none")]
     pub metered_at: Option<Timestamp>,
-    /// When usage was last billed by its hour.
+    /// The time of the last row that billed all known usage, with usage of an hour among it.
     #[serde(rename = "mb", default, skip_serializing_if = "Option::is_none")]
     pub usage_billed_at: Option<Timestamp>,
     /// Whether the account may run resources.

@@ -52,8 +52,8 @@ pub struct Policy {
     /// then runs. Ten minutes by default. It bounds what a fleet started at the end of an hour costs
     /// the operator.
     pub start_reserve_seconds: i64,
-    /// Metered usage worth this amount is billed at once, and not only at the full hour. $1 by
-    /// default. It bounds how far usage takes a balance below zero.
+    /// Unbilled usage worth this much is billed at once, before the end of its hour. $1 by default. It
+    /// limits the unbilled debt, but not the size of one report.
     pub unbilled_max: Usd,
     pub trial: TrialPolicy,
     /// Refills from the saved card.

@@ -244,7 +244,7 @@ pub struct Meter {
     /// The last reported reading of the counter `main`. Releases before format 6 counted everything
     /// in it.
     pub reading: Quantity,
-    /// The reading up to which usage is billed or counted by its hour.
+    /// How much of `reading` is billed, or counted by its hour. The rest is usage without an hour.
     pub billed: Quantity,
 }
 

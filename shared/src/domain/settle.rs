@@ -105,8 +105,8 @@ pub fn next_due_row(
             return finish(state, outcome, Cause::Time, view.policy(), now).map(Some);
         }
         if obligation == DueObligation::Pay {
-            // A refill delays the suspension. Later obligations must not overtake it, but usage has
-            // happened.
+            // A refill delays the suspension, and later obligations wait with it. Usage already
+            // happened, so it is billed.
             let is_due = meters_due_at.is_some_and(|due_at| due_at <= now);
             let usage = is_due.then(|| metered::bill(view, now)).flatten();
             return usage
@@ -271,7 +271,8 @@ fn suspend(
     .keeping(kept_charge(view, kept, grace_seconds))
 }
 
-/// Suspends an account to which nothing is billed by time. The usage of a trial ends it, too.
+/// Suspends an account that has no credit and nothing billed by time. If its trial's credit is used
+/// up, the trial ends first.
 fn suspend_at_zero(view: &AccountSnapshot<'_>, now: Timestamp) -> DecisionOutcome {
     let state = view.state();
     // A trial goes on while its own credit pays for other things.

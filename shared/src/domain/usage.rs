@@ -1,5 +1,6 @@
-//! Metered usage by clock hour. What is used in an hour has that hour's price and is paid by that
-//! hour's funds, whenever it is reported and billed.
+//! Metered usage by clock hour. Usage has the price of the hour in which it happened, whenever it is
+//! reported. Only credit that was valid in that hour pays for it. Credit that expired before the
+//! report does not come back.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +15,8 @@ pub const LATE_SECONDS_MAX: i64 = 3 * DAY;
 /// The most labels of one report.
 const LABELS_MAX: usize = 5;
 
-/// What the platform adds to a report, such as an API key's ID. At most five names, each with one
-/// value. Usage with other labels is counted for itself.
+/// Labels of a report, such as an API key's ID: at most five names, each with one value. Usage with
+/// different labels is counted separately.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>")]
 pub struct UsageLabels(BTreeMap<LabelName, LabelValue>);

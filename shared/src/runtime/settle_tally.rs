@@ -43,10 +43,10 @@ impl SettleTally {
                     tracing::error!(alarm = "clock_behind", %account, seconds, "a clock is behind");
                     self.clock_alarms += 1;
                 }
-                if report.meters_skipped > 0 {
-                    let meters = report.meters_skipped;
-                    tracing::error!(alarm = "value_skipped", %account, meters, "a reading cannot be billed");
-                    self.skipped += meters;
+                if report.usage_skipped > 0 {
+                    let entries = report.usage_skipped;
+                    tracing::error!(alarm = "value_skipped", %account, entries, "usage cannot be billed");
+                    self.skipped += entries;
                 }
             }
             Err(error) => {

@@ -1,4 +1,5 @@
-//! What the platform reports to meters. Nothing is billed here: that is the next settling's.
+//! Metered usage: stores reports, and the quantities that rows billed. The next settling decides what
+//! is billed.
 //!
 //! | `pk` | `sk` | what |
 //! |---|---|---|
@@ -41,7 +42,8 @@ use crate::domain::usage::{HourlyUsage, UsageKey, UsageLabels};
 const REPORT_CLAIM_SECONDS: i64 = 30 * DAY;
 /// How long after its hour usage may be removed at the earliest. It is billed within days.
 const USAGE_KEPT_SECONDS: i64 = 45 * DAY;
-/// How long it stays known what was billed: longer than the usage itself, which would be billed again.
+/// How long after its hour the billed quantity is kept. It must outlive the usage, which would
+/// otherwise be billed again.
 const BILLED_KEPT_SECONDS: i64 = 90 * DAY;
 /// Reports for hours further back than this are noted as late.
 const LATE_AFTER_SECONDS: i64 = 2 * HOUR;
@@ -50,7 +52,7 @@ const LATE_AFTER_SECONDS: i64 = 2 * HOUR;
 const READ_BACK_SECONDS: i64 = 3 * HOUR;
 /// The shards of an item beside the first.
 const MORE_SHARDS: u8 = 15;
-/// How often a reading is tried again after another report of its counter.
+/// Attempts to store a reading while other reports of its counter interfere.
 const READING_ATTEMPTS: usize = 8;
 
 /// What was used.
@@ -60,7 +62,8 @@ pub struct UsageReport {
     pub sku: Sku,
     /// When it was used (UTC).
     pub at: Timestamp,
-    /// Whether the report says so, or it is the time of the first request.
+    /// Whether the report gave `at`. Otherwise it is the time of the request, with an
+    /// `Idempotency-Key` that of the first one.
     pub is_dated: bool,
     pub labels: UsageLabels,
     pub amount: ReportedAmount,
@@ -86,20 +89,20 @@ pub struct ReportRules {
     pub now: Timestamp,
 }
 
-/// What became of a report.
+/// The outcome of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportOutcome {
     /// The meter counts so much more now.
     Counted(Quantity),
-    /// This report was counted before.
+    /// This report was counted before, with this quantity.
     Repeated(Quantity),
-    /// Nothing changed: a newer reading is known, or the same, which is this one.
+    /// Nothing changed. The counter is known to show this much, and the report equals it or is older.
     NotNewer(Quantity),
-    /// The counter showed more at an earlier time: this one.
+    /// The counter showed this much at an earlier time, which is more than now.
     WentBack(Quantity),
     /// Its ID was used for another report.
     KeyReused,
-    /// The meter cannot count so much, or not after one report.
+    /// The report adds more than one report may, or the sum would exceed the maximum.
     TooMuch,
     /// The meter is not open.
     UnknownMeter,
@@ -136,7 +139,8 @@ impl Store {
     }
 
     /// The usage of the hours that are not billed, with the hours before them that may have been
-    /// reported late. `metered_at`: the hour whose start billed usage last. Strongly consistent.
+    /// reported late. `metered_at` is the hour before which all known usage is billed. Strongly
+    /// consistent.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -19,8 +19,8 @@ pub struct SettleReport {
     pub already_there: u32,
     /// How often another row was faster, and everything was decided again.
     pub lost: u32,
-    /// Meters whose reading is so large that no row can bill it.
-    pub meters_skipped: usize,
+    /// Usage entries without a price, or too large for any row.
+    pub usage_skipped: usize,
     /// How many seconds the trigger's time lay before the account's last row at the most. The row's
     /// time was used.
     pub clock_behind_seconds: i64,

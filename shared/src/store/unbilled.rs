@@ -5,9 +5,9 @@
 //! |---|---|---|
 //! | `account#A` | `unbilled` | `amount`, in USD |
 //!
-//! Reports add to it after they are counted. Who bills because of it takes away what it saw, and
-//! everything that was seen is billed then. A process that dies in between leaves too much, and the
-//! next report bills early. Full hours bill without a look at it.
+//! A report adds its worth after it is counted. A report that bills then subtracts the sum that it
+//! saw. The sum is only a hint: after a crash or two simultaneous bills it can be too high (the next
+//! report bills early) or too low (usage waits for the next report or the end of its hour).
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -39,7 +39,7 @@ impl Store {
             .map_err(malformed(format!("the unbilled usage of {account}")))
     }
 
-    /// Takes away what was seen and is billed, unless somebody who saw it, too, was faster.
+    /// Subtracts what was seen, which is billed now. Does nothing if the sum is already smaller.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -25,7 +25,7 @@ pub(super) enum WriteOutcome {
     Refused(Obstacles),
 }
 
-/// What became of an update of one item.
+/// The outcome of an update of one item.
 #[derive(Debug)]
 pub(super) enum UpdateOutcome {
     /// It is done. The attributes that it replaced.

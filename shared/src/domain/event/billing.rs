@@ -34,8 +34,8 @@ pub enum BillingChange {
     },
     /// Metered quantities were billed.
     Metered {
-        /// Everything that was used before this hour and is known is billed. `None` if more rows
-        /// follow.
+        /// All known usage before this hour is billed. `None` if some is left: more rows follow, usage
+        /// was skipped, or a process of an older format left it.
         hour: Option<Timestamp>,
         /// One line per meter, hour and set of labels.
         lines: Vec<MeterLine>,

@@ -70,10 +70,11 @@ pub struct MeterLine {
     pub hour: Option<Timestamp>,
     #[serde(rename = "b", default, skip_serializing_if = "UsageLabels::is_empty")]
     pub labels: UsageLabels,
-    /// What was billed of that hour before. Of older usage, the previously billed reading.
+    /// The quantity of that hour that was billed before this row. Of usage without an hour, the
+    /// meter's billed reading.
     #[serde(rename = "f")]
     pub from: Quantity,
-    /// What is billed of it now.
+    /// The same after this row, which bills the difference.
     #[serde(rename = "t")]
     pub to: Quantity,
     /// USD per unit.

@@ -55,7 +55,8 @@ pub enum DueObligation {
     LookAtRefill,
 }
 
-/// The obligation that has been due longest at `now`, except for those already met. `meters_due_at`: when metered usage is to be billed, which the list of meters says.
+/// The obligation that has been due longest at `now`, except for those already met. `meters_due_at` is
+/// the time when metered usage is next billed.
 pub(crate) fn first_due(
     state: &AccountState,
     policy: &Policy,

@@ -29,24 +29,24 @@ struct UnbilledUsage<'a> {
     to: Quantity,
     /// The price in its hour, in USD per unit.
     rate: Rate,
-    /// In USD. The difference of two rounded costs, so that an hour costs the same however often it
-    /// is billed.
+    /// In USD. Of usage by the hour, the difference of two rounded costs: an hour costs the same in
+    /// one bill or in many.
     cost: Usd,
 }
 
-/// Everything that is not billed, oldest hour first.
+/// All unbilled usage, oldest hour first.
 #[derive(Default)]
 struct UnbilledList<'a> {
     usage: Vec<UnbilledUsage<'a>>,
-    /// How many meters have no price, or counted more than any row can bill. That is an error, which
-    /// staff must correct. The account continues.
+    /// The number of entries (a meter, or an hour with its labels) without a price, or too large for
+    /// any row. Staff must correct them. The rest is billed.
     skipped: usize,
     /// Whether a process that writes an older format leaves usage to those that write the new one.
     is_left_to_others: bool,
 }
 
-/// The price of a metered SKU in a clock hour. A first price that begins later holds for the time
-/// before, too.
+/// The price of a metered SKU in the last second of a clock hour. If there was none yet, the price at
+/// `now`.
 ///
 /// # Errors
 /// [`Refusal::UnknownSku`], [`Refusal::WrongUnit`].
@@ -60,15 +60,16 @@ pub fn price_of_hour(
     price_at(hour.plus(HOUR - 1)).or_else(|_| price_at(now)).map(|price| price.rate)
 }
 
-/// Usage worth this is billed at once, in USD: a dollar, or all the credit if that is less.
+/// Unbilled usage worth this is billed at once, in USD: the policy's limit, or the balance if that is
+/// smaller but above zero.
 #[must_use]
-pub fn billed_at_once_from(state: &AccountState, policy: &Policy) -> Usd {
+pub fn bill_at_once_limit(state: &AccountState, policy: &Policy) -> Usd {
     let credit = state.balance();
     if credit.is_positive() { policy.unbilled_max.min(credit) } else { policy.unbilled_max }
 }
 
 /// When usage is to be billed, if there is any: at the end of its hour, before a grant or trial
-/// ends, and at once when it is worth much, at most once a second.
+/// ends, and at once when it reaches [`bill_at_once_limit`], at most once a second.
 pub(super) fn due_at(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Timestamp> {
     due_of(&unbilled(view, now).usage, view, now)
 }
@@ -81,7 +82,7 @@ fn due_of(
     let state = view.state();
     let first_hour = usage.iter().map(|one| one.hour).min()?;
     let cost: Usd = usage.iter().filter(|one| one.labels.is_some()).map(|one| one.cost).sum();
-    let is_much = cost.is_positive() && cost >= billed_at_once_from(state, view.policy());
+    let is_much = cost.is_positive() && cost >= bill_at_once_limit(state, view.policy());
     let may_again = state.usage_billed_at.is_none_or(|billed_at| billed_at < now);
     let at_once = (is_much && may_again).then_some(now);
     let grants = state.grants.iter().filter(|grant| grant.remaining.is_positive());
@@ -91,7 +92,7 @@ fn due_of(
     [at_once, Some(first_hour.plus(HOUR)), funds_end].into_iter().flatten().min()
 }
 
-/// Bills what is due, oldest hour first. It was already used, so the balance may go below zero.
+/// Bills what is due, oldest hour first. The usage already happened, so the balance may go below zero.
 pub(super) fn bill(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<DecisionOutcome> {
     let UnbilledList { usage, skipped, is_left_to_others } = unbilled(view, now);
     let due_at = due_of(&usage, view, now)?;
@@ -133,9 +134,10 @@ pub(super) fn bill(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Decisio
     Some(DecisionOutcome::moving(change, purse.deltas()))
 }
 
-/// How many meters have no price, or counted so much that no row can bill it. They are skipped.
+/// The number of usage entries (a meter, or an hour with its labels) without a price, or too large for
+/// any row. Staff must correct them. The rest is billed.
 #[must_use]
-pub fn meters_skipped(view: &AccountSnapshot<'_>, now: Timestamp) -> usize {
+pub fn usage_skipped(view: &AccountSnapshot<'_>, now: Timestamp) -> usize {
     unbilled(view, now).skipped
 }
 
@@ -181,5 +183,6 @@ fn unbilled<'a>(view: &'a AccountSnapshot<'_>, now: Timestamp) -> UnbilledList<'
             cost: rate.for_quantity(usage.reported) - rate.for_quantity(usage.billed),
         });
     }
+    found.usage.sort_by_key(|one| one.hour);
     found
 }
