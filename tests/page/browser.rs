@@ -62,23 +62,32 @@ pub(crate) type Size = (u32, u32);
 pub(crate) const DESKTOP: Size = (1280, 900);
 pub(crate) const PHONE: Size = (360, 740);
 
+/// How often a driver is started that finds no port.
+const STARTS_MAX: usize = 5;
+
+/// A driver and its port. `None` if it ended at once: the port that it chose was taken meanwhile.
+fn start_driver() -> Option<(Driver, String)> {
+    let mut driver = Command::new("chromedriver")
+        .args(["--port=0", "--log-level=WARNING"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(driver.stdout.take().unwrap());
+    let driver = Driver(driver);
+    let mut lines = output.lines().map(Result::unwrap);
+    let port = lines.find_map(|line| {
+        Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned())
+    })?;
+    // Its further output must not block it.
+    std::thread::spawn(move || lines.for_each(drop));
+    Some((driver, port))
+}
+
 impl Browser {
     pub(crate) async fn new() -> Browser {
-        let mut driver = Command::new("chromedriver")
-            .args(["--port=0", "--log-level=WARNING"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(driver.stdout.take().unwrap());
-        let driver = Driver(driver);
-        let mut lines = output.lines().map(Result::unwrap);
-        let port = lines.find_map(|line| {
-            Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned())
-        });
-        // Its further output must not block it.
-        std::thread::spawn(move || lines.for_each(drop));
+        let (driver, port) = (0..STARTS_MAX).find_map(|_| start_driver()).unwrap();
         let arguments = [
             "--headless=new",
             "--no-sandbox",
@@ -97,7 +106,7 @@ impl Browser {
         });
         let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(capabilities.as_object().unwrap().clone())
-            .connect(&format!("http://127.0.0.1:{}", port.unwrap()))
+            .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap();
         let browser = Browser { client, _driver: driver };
