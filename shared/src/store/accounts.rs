@@ -33,6 +33,15 @@ pub enum RecordOutcome {
     Existing,
 }
 
+/// Which items of a partition are read, by their sort keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SortKeys<'k> {
+    All,
+    Beginning(&'k str),
+    /// Both included.
+    Between(&'k str, &'k str),
+}
+
 /// A row on its way, with what is needed to tell what goes with it.
 #[derive(Debug)]
 pub(super) struct Appending<'a> {
@@ -214,10 +223,18 @@ impl Store {
         partition: &str,
         prefix: &str,
     ) -> Result<Vec<StoredItem>, StoreError> {
+        self.items_of(partition, SortKeys::Beginning(prefix)).await
+    }
+
+    /// All items of a partition with these sort keys, page by page.
+    pub(super) async fn items_of(
+        &self,
+        partition: &str,
+        keys: SortKeys<'_>,
+    ) -> Result<Vec<StoredItem>, StoreError> {
         let (mut items, mut after) = (Vec::new(), None);
         loop {
-            let (page, next) =
-                self.items_page(partition, Some(prefix), after.as_deref(), None).await?;
+            let (page, next) = self.items_page(partition, keys, after.as_deref(), None).await?;
             items.extend(page);
             if next.is_none() {
                 return Ok(items);
@@ -231,7 +248,7 @@ impl Store {
     pub(super) async fn items_page(
         &self,
         partition: &str,
-        prefix: Option<&str>,
+        keys: SortKeys<'_>,
         after: Option<&str>,
         limit: Option<u32>,
     ) -> Result<(Vec<StoredItem>, Option<String>), StoreError> {
@@ -244,11 +261,15 @@ impl Store {
             .set_exclusive_start_key(start)
             .set_limit(limit.map(|limit| i32::try_from(limit.max(1)).unwrap_or(i32::MAX)))
             .consistent_read(true);
-        let query = match prefix {
-            Some(prefix) => query
+        let query = match keys {
+            SortKeys::All => query.key_condition_expression("pk = :pk"),
+            SortKeys::Beginning(prefix) => query
                 .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
                 .expression_attribute_values(":prefix", text(prefix)),
-            None => query.key_condition_expression("pk = :pk"),
+            SortKeys::Between(from, to) => query
+                .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+                .expression_attribute_values(":from", text(from))
+                .expression_attribute_values(":to", text(to)),
         };
         let answer = query.send().await.map_err(|error| StoreError::of("Query", &error))?;
         let next = answer.last_evaluated_key.as_ref().map(|key| text_of(key, "sk"));
@@ -340,6 +361,15 @@ impl Store {
     ) -> Result<TransactWriteItem, StoreError> {
         let put = put.table_name(&self.tables.accounts).build().map_err(|error| unbuilt(&error))?;
         Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    pub(super) fn account_update(
+        &self,
+        update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let update =
+            update.table_name(&self.tables.accounts).build().map_err(|error| unbuilt(&error))?;
+        Ok(TransactWriteItem::builder().update(update).build())
     }
 
     fn removal(

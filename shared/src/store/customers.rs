@@ -4,10 +4,9 @@
 //!
 //! Nothing here decides about money; what is missing is found out again from Stripe.
 
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::Update;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::unbuilt;
 use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, parsed, text, text_of,
 };
@@ -308,12 +307,8 @@ impl Store {
         sort_key: &str,
         update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
     ) -> Result<RecordOutcome, StoreError> {
-        let update = update
-            .table_name(&self.tables.accounts)
-            .set_key(Some(item([("pk", text(account_partition(account))), ("sk", text(sort_key))])))
-            .build()
-            .map_err(|error| unbuilt(&error))?;
-        match self.write(&[TransactWriteItem::builder().update(update).build()]).await? {
+        let key = item([("pk", text(account_partition(account))), ("sk", text(sort_key))]);
+        match self.write(&[self.account_update(update.set_key(Some(key)))?]).await? {
             WriteOutcome::Done => Ok(RecordOutcome::New),
             WriteOutcome::Refused(_) => Ok(RecordOutcome::Existing),
         }

@@ -33,13 +33,10 @@ impl Store {
         let mark = |(sort_key, expression)| {
             let key = [("pk", text(account_partition(account))), ("sk", text(sort_key))];
             let update = Update::builder()
-                .table_name(&self.tables.accounts)
                 .set_key(Some(item(key)))
                 .update_expression(expression)
-                .expression_attribute_values(":one", number(1))
-                .build()
-                .map_err(|error| unbuilt(&error))?;
-            Ok(TransactWriteItem::builder().update(update).build())
+                .expression_attribute_values(":one", number(1));
+            self.account_update(update)
         };
         let marks: Vec<TransactWriteItem> =
             marks.map(mark).into_iter().collect::<Result<_, StoreError>>()?;
@@ -73,14 +70,11 @@ impl Store {
 
     fn without_name(&self, project: &StoredItem) -> Result<TransactWriteItem, StoreError> {
         let update = Update::builder()
-            .table_name(&self.tables.accounts)
             .set_key(Some(key_of(project)))
             .update_expression("REMOVE #name")
             .condition_expression("attribute_exists(pk)")
-            .expression_attribute_names("#name", "name")
-            .build()
-            .map_err(|error| unbuilt(&error))?;
-        Ok(TransactWriteItem::builder().update(update).build())
+            .expression_attribute_names("#name", "name");
+        self.account_update(update)
     }
 
     fn deletion(&self, item: &StoredItem) -> Result<TransactWriteItem, StoreError> {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
+use super::accounts::SortKeys;
 use super::item::{StoredItem, account_partition, malformed, text_of};
 use super::quotas::QUOTAS;
 use super::rows::RowOrder;
@@ -53,7 +54,7 @@ impl Store {
         after: Option<&str>,
     ) -> Result<ItemPage, StoreError> {
         let partition = account_partition(account);
-        let (items, next) = self.items_page(&partition, None, after, None).await?;
+        let (items, next) = self.items_page(&partition, SortKeys::All, after, None).await?;
         let kept = items.into_iter().map(|item| {
             let key = text_of(&item, "sk").map_err(malformed(&partition))?.to_owned();
             Ok(ExportedItem { content: content(&key, item), key })

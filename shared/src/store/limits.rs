@@ -9,9 +9,8 @@
 //! Each has an `expires`, by which DynamoDB removes it late or never. The times of pages are
 //! compared, and the key of a counter says its time, so nothing depends on the removal.
 
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::Update;
 
-use super::accounts::unbuilt;
 use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
 };
@@ -112,15 +111,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let begins = now.seconds().div_euclid(seconds) * seconds;
         let update = Update::builder()
-            .table_name(&self.tables.accounts)
             .set_key(Some(counter.key(begins)))
             .update_expression("ADD taken :less")
             .condition_expression("taken > :none")
             .expression_attribute_values(":less", number(-1))
-            .expression_attribute_values(":none", number(0))
-            .build()
-            .map_err(|error| unbuilt(&error))?;
-        self.write(&[TransactWriteItem::builder().update(update).build()]).await.map(drop)
+            .expression_attribute_values(":none", number(0));
+        self.write(&[self.account_update(update)?]).await.map(drop)
     }
 
     /// Counts one more in the window that `now` (UTC) is in, unless that has `max` already. Windows
@@ -138,16 +134,13 @@ impl Store {
         let begins = now.seconds().div_euclid(seconds) * seconds;
         let ends = begins.saturating_add(seconds);
         let update = Update::builder()
-            .table_name(&self.tables.accounts)
             .set_key(Some(counter.key(begins)))
             .update_expression("SET expires = :expires ADD taken :one")
             .condition_expression("attribute_not_exists(taken) OR taken < :max")
             .expression_attribute_values(":expires", number(ends.saturating_add(HOUR)))
             .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":max", number(max))
-            .build()
-            .map_err(|error| unbuilt(&error))?;
-        match self.write(&[TransactWriteItem::builder().update(update).build()]).await? {
+            .expression_attribute_values(":max", number(max));
+        match self.write(&[self.account_update(update)?]).await? {
             WriteOutcome::Done => Ok(Counted::Within),
             WriteOutcome::Refused(_) => {
                 Ok(Counted::Full { until: Timestamp::from_seconds(ends).unwrap_or(now) })

@@ -6,7 +6,7 @@
 
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 
-use super::accounts::{project_key, unbuilt};
+use super::accounts::{SortKeys, project_key};
 use super::backoff::Backoff;
 use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, parsed, text, text_of,
@@ -109,7 +109,6 @@ impl Store {
     ) -> Result<TransactWriteItem, StoreError> {
         let key = [("pk", text(account_partition(account))), ("sk", text(PROJECT_LIST))];
         let update = Update::builder()
-            .table_name(&self.tables.accounts)
             .set_key(Some(item(key)))
             .update_expression("SET version = :next")
             .expression_attribute_values(":next", number(version.unwrap_or_default() + 1));
@@ -119,8 +118,7 @@ impl Store {
                 .expression_attribute_values(":version", number(version)),
             None => update.condition_expression("attribute_not_exists(version)"),
         };
-        let update = update.build().map_err(|error| unbuilt(&error))?;
-        Ok(TransactWriteItem::builder().update(update).build())
+        self.account_update(update)
     }
 
     /// A project with its name; `None` if the account has none of that id. Strongly consistent.
@@ -151,8 +149,9 @@ impl Store {
         limit: u32,
     ) -> Result<ProjectPage, StoreError> {
         let (partition, after) = (account_partition(account), after.map(project_key));
-        let (items, next) =
-            self.items_page(&partition, Some("project#"), after.as_deref(), Some(limit)).await?;
+        let (items, next) = self
+            .items_page(&partition, SortKeys::Beginning("project#"), after.as_deref(), Some(limit))
+            .await?;
         let wrong = malformed(account.as_str());
         let projects = items.iter().map(named).collect::<Result<_, _>>().map_err(&wrong)?;
         let next = next.as_deref().map(id_of).transpose().map_err(wrong)?;
