@@ -2,14 +2,16 @@
 //! when they are worth much.
 
 use serde_json::{Value, json};
-use tollgate::domain::account::Standing;
-use tollgate::domain::event::{BillingChange, Change};
+use tollgate::domain::account::{AccountState, Standing};
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{BillingChange, Cause, Change};
 use tollgate::domain::money::Usd;
 use tollgate::runtime::billing::Billing;
+use tollgate::store::Plan;
 use tollgate_tests::api::{Answered, Api, ApiEvent};
 use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
-use tollgate_tests::ledger::{ALICE, named};
+use tollgate_tests::ledger::{ALICE, at, named};
 
 const PROJECTS: &str = "POST /v1/projects";
 const CREATE: &str = "POST /v1/projects/{project}/resources";
@@ -317,6 +319,69 @@ async fn another_report_under_a_known_id_is_refused() {
     ] {
         refused(&api, other, 422, "idempotency_key_reused").await;
     }
+}
+
+/// The platform's clock is ahead of ours, and then ours has caught up.
+#[tokio::test]
+async fn repeat_of_a_report_from_the_future_is_the_same_report() {
+    let (api, project) = with_credit("10").await;
+    for now in ["10:30:00", "10:30:01", "10:31:00"] {
+        let body = json!({"project": project, "sku": "tokens", "quantity": "100000", "id": "u-1",
+            "at": "2026-11-22T10:30:02Z"});
+        let event = ApiEvent::by("platform", USAGE, now).scope(SCOPE);
+        let event = event.header("Tollgate-Account", ALICE).json(&body);
+        assert_eq!(ask(&api, event).await.body, json!({"status": "counted"}), "{now}");
+    }
+    api.ledger.settle(ALICE, "11:00:00").await;
+    assert_eq!(check(&api.ledger, ALICE).await.balance(), named("9.80"));
+}
+
+#[tokio::test]
+async fn usage_of_frozen_and_closed_accounts_is_counted_and_billed() {
+    let (api, project) = with_credit("10").await;
+    put_calls(&api).await;
+    for (sku, now, command) in [
+        (0, "10:20:00", Command::Freeze { reason: "a test".to_owned() }),
+        (1, "10:30:00", Command::Close { reason: "a test".to_owned() }),
+    ] {
+        let account = named(ALICE);
+        let trigger = api.ledger.trigger(&account, at(now));
+        let plan = |_: &AccountState| Ok(command.clone());
+        api.ledger.store.execute(trigger, Cause::Command, Plan::on_state(&plan)).await.unwrap();
+        // The first report of a SKU, and a further one.
+        for id in ["a", "b"] {
+            let event = calls(&project, sku, "1", &format!("{id}-{sku}"), now);
+            assert_eq!(ask(&api, event).await.body, json!({"status": "counted"}), "{now}");
+        }
+    }
+    ask(&api, calls(&project, 1, "1", "c", "10:30:01")).await;
+    assert_eq!(balance(&api).await, named("5"));
+    check(&api.ledger, ALICE).await;
+}
+
+/// The end of an hour bills without a look at the sum of what is not billed. Reports put it right.
+#[tokio::test]
+async fn sum_of_unbilled_usage_follows_what_the_hour_billed() {
+    let (api, project) = with_credit("10").await;
+    // A token costs 0.000002.
+    let used = |quantity: &str, now: &str| {
+        let body = json!({"project": project, "sku": "tokens", "quantity": quantity, "id": now});
+        let event = ApiEvent::by("platform", USAGE, now).scope(SCOPE);
+        event.header("Tollgate-Account", ALICE).json(&body)
+    };
+    ask(&api, used("300000", "10:20:00")).await;
+    api.ledger.settle(ALICE, "11:00:00").await;
+    // The sum says $1.20, and $0.60 is not billed.
+    ask(&api, used("300000", "11:20:00")).await;
+    assert_eq!(balance(&api).await, named("9.40"));
+    let _before = api.ledger.faults.take_calls();
+    ask(&api, used("50000", "11:20:30")).await;
+    let calls = api.ledger.faults.take_calls();
+    let queries = calls.iter().filter(|call| call.operation == Operation::Query);
+    assert_eq!(queries.count(), 1, "the newest row, and no list: {calls:?}");
+    ask(&api, used("200000", "11:40:00")).await;
+    assert_eq!(balance(&api).await, named("8.30"), "it reached a dollar");
+    check(&api.ledger, ALICE).await;
 }
 
 /// A first price that is newer than the usage holds for it, and bounds it.

@@ -181,7 +181,7 @@ async fn report(
         project: named("p"),
         sku: named("tokens"),
         at: now,
-        is_dated: false,
+        stated_at: None,
         labels: UsageLabels::default(),
         amount,
     };

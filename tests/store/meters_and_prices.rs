@@ -34,7 +34,7 @@ async fn report(
         project: named("p"),
         sku: named("tokens"),
         at: at(time),
-        is_dated: false,
+        stated_at: None,
         labels: UsageLabels::try_from(labels.collect::<BTreeMap<_, _>>()).unwrap(),
         amount,
     };
@@ -253,7 +253,7 @@ async fn late_reports_are_billed_by_their_hour() {
             project: named("p"),
             sku: named("tokens"),
             at: at(hour),
-            is_dated: false,
+            stated_at: None,
             labels: UsageLabels::default(),
             amount,
         };

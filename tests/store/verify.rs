@@ -186,7 +186,7 @@ async fn history_of_every_format() -> Ledger {
         project: named("p"),
         sku: named("tokens"),
         at: at("11:45:00"),
-        is_dated: false,
+        stated_at: None,
         labels: UsageLabels::default(),
         amount: ReportedAmount::Reading { counter: CounterName::main(), reading: named("1000000") },
     };

@@ -8,7 +8,9 @@ use tollgate::domain::money::{Quantity, REPORT_COST_MAX, ReportedQuantity, Usd};
 use tollgate::domain::prices::PriceList;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, OwnedProject};
-use tollgate::domain::settle::metered::{USAGE_BY_HOUR, bill_at_once_limit, price_of_hour};
+use tollgate::domain::settle::metered::{
+    USAGE_BY_HOUR, UnbilledList, bill_at_once_limit, price_of_hour,
+};
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::domain::usage::{LATE_SECONDS_MAX, UsageLabels};
@@ -137,7 +139,7 @@ fn needs_its_hour(report: &UsageReport) -> bool {
     let is_other = |counter: &CounterName| *counter != CounterName::main();
     let has_counter =
         matches!(&report.amount, ReportedAmount::Reading { counter, .. } if is_other(counter));
-    report.is_dated || has_counter || !report.labels.is_empty()
+    report.stated_at.is_some() || has_counter || !report.labels.is_empty()
 }
 
 fn usage_report(body: UsageRequest, now: Timestamp) -> Result<UsageReport, Problem> {
@@ -145,11 +147,9 @@ fn usage_report(body: UsageRequest, now: Timestamp) -> Result<UsageReport, Probl
     let invalid = |field: &str, why: &str| {
         Problem::new(ProblemCode::InvalidBody, format!("{field}: {why}")).with("parameter", field)
     };
-    let is_dated = at.is_some();
-    let at: Timestamp = match at {
-        Some(at) => at.parse().map_err(|error| invalid("at", &format!("{error}.")))?,
-        None => now,
-    };
+    let stated_at: Option<Timestamp> =
+        at.map(|at| at.parse()).transpose().map_err(|error| invalid("at", &format!("{error}.")))?;
+    let at = stated_at.unwrap_or(now);
     if at > now.plus(EARLY_SECONDS_MAX) || at < now.plus(-LATE_SECONDS_MAX) {
         let why = "must be at most 72 hours in the past and five minutes in the future.";
         return Err(invalid("at", why));
@@ -168,7 +168,7 @@ fn usage_report(body: UsageRequest, now: Timestamp) -> Result<UsageReport, Probl
         }
     };
     // The clock of the platform may be ahead of ours.
-    Ok(UsageReport { project, sku, at: at.min(now), is_dated, labels, amount })
+    Ok(UsageReport { project, sku, at: at.min(now), stated_at, labels, amount })
 }
 
 /// Usage must not be of a time before the account was opened.
@@ -177,7 +177,7 @@ async fn check_not_before_opening(
     account: &AccountId,
     report: &UsageReport,
 ) -> Result<(), ApiError> {
-    if !report.is_dated {
+    if report.stated_at.is_none() {
         return Ok(());
     }
     let first = billing.store.rows(account, 0..1, RowOrder::OldestFirst, 1).await?.rows;
@@ -209,12 +209,13 @@ async fn bill_if_limit_reached(
     if !may_bill || unbilled.as_ref().is_ok_and(|unbilled| *unbilled < limit) {
         return Ok(());
     }
-    let is_all_billed = on.look(|view| !view.billables().has_unbilled_usage()).await?;
-    match unbilled {
-        Ok(unbilled) if is_all_billed => Ok(store.take_unbilled(account, unbilled).await?),
-        Ok(_) => Ok(()),
-        Err(fault) => Err(fault.into()),
+    let left = on.look(|view| UnbilledList::of(view, now).cost()).await?;
+    // What the end of an hour billed is still in the sum, and is taken out here, too.
+    let billed = (unbilled? - left).or_zero();
+    if !billed.is_zero() {
+        store.take_unbilled(account, billed).await?;
     }
+    Ok(())
 }
 
 /// Opens the meter of a first report; its row, unless another report was faster.

@@ -325,13 +325,6 @@ impl BillableList {
         Ok(billed)
     }
 
-    /// Whether anything that meters counted is not billed.
-    #[must_use]
-    pub fn has_unbilled_usage(&self) -> bool {
-        self.meters.values().any(|meter| meter.reading > meter.billed)
-            || self.usage.values().any(|usage| usage.reported > usage.billed)
-    }
-
     /// What may return together, oldest change first.
     #[must_use]
     pub fn returning(&self, which: ReturningResources, state: &AccountState) -> Vec<&Resource> {

@@ -42,6 +42,7 @@ use crate::domain::resources::{
 };
 use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due::{DueObligation, first_due};
+use crate::domain::settle::metered::UnbilledList;
 use crate::domain::settle::period::{
     ExhaustedResources, PeriodCharge, exhausted, order, pay, reach,
 };
@@ -99,16 +100,17 @@ pub fn next_due_row(
         ]),
         TriggerDelivery::Prompt => BTreeSet::new(),
     };
-    let meters_due_at = metered::due_at(view, now);
+    let unbilled = UnbilledList::of(view, now);
+    let meters_due_at = unbilled.due_at(view, now);
     while let Some(obligation) = first_due(state, view.policy(), now, meters_due_at, &done) {
-        if let Some(outcome) = carry_out(view, &obligation, now)? {
+        if let Some(outcome) = carry_out(view, &unbilled, &obligation, now)? {
             return finish(state, outcome, Cause::Time, view.policy(), now).map(Some);
         }
         if obligation == DueObligation::Pay {
             // A refill delays the suspension, and later obligations wait with it. Usage already
             // happened, so it is billed.
             let is_due = meters_due_at.is_some_and(|due_at| due_at <= now);
-            let usage = is_due.then(|| metered::bill(view, now)).flatten();
+            let usage = is_due.then(|| unbilled.bill(view, now)).flatten();
             return usage
                 .map(|usage| finish(state, usage, Cause::Time, view.policy(), now))
                 .transpose();
@@ -121,6 +123,7 @@ pub fn next_due_row(
 /// The decision for an obligation. `None` if there is nothing to record.
 fn carry_out(
     view: &AccountSnapshot<'_>,
+    unbilled: &UnbilledList<'_>,
     obligation: &DueObligation,
     now: Timestamp,
 ) -> Result<Option<DecisionOutcome>, Refusal> {
@@ -136,7 +139,7 @@ fn carry_out(
         DueObligation::PayOwed => Ok(Some(pay_owed(state))),
         DueObligation::Resume => resume(view, now).map(Some),
         DueObligation::Restart => restart(view, now).map(Some),
-        DueObligation::Meter => Ok(metered::bill(view, now)),
+        DueObligation::Meter => Ok(unbilled.bill(view, now)),
         DueObligation::SuspendAtZero => Ok(Some(suspend_at_zero(view, now))),
         DueObligation::Pay => pay_ahead(view, now),
         DueObligation::AnnounceDeletion => Ok(announce_deletion(view, now)),

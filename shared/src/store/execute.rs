@@ -24,7 +24,7 @@ use crate::domain::resolve;
 use crate::domain::resources::{BillableList, ResourceStatus};
 use crate::domain::row::{ChainHead, Row, RowDigest};
 use crate::domain::row_format::RowFormat;
-use crate::domain::settle::metered::usage_skipped;
+use crate::domain::settle::metered::UnbilledList;
 use crate::domain::settle::{ROWS_MAX, TriggerDelivery, next_due_row};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
@@ -217,7 +217,7 @@ impl Store {
         let mut driver = Driver::new(self, trigger);
         let current = driver.read(None).await?;
         let current = Box::pin(driver.settle(current)).await?;
-        let usage_skipped = usage_skipped(&current.view, trigger.now);
+        let usage_skipped = UnbilledList::of(&current.view, trigger.now).skipped();
         let report = SettleReport { usage_skipped, ..driver.report };
         Ok(SettledAccount { view: current.view, report })
     }

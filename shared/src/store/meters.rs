@@ -10,7 +10,8 @@
 //! | `account#A` | `metered#late#<hour>` | that something was reported late for that hour, and when: `noted_at` |
 //!
 //! Hours are Unix seconds of their start. Reports and the row that bills never write to the same
-//! item, but for the counter `main`, whose `billed` both move on condition. Reports that meet at an item spread over its shards.
+//! item, but for the counter `main`, whose `billed` both move on condition. Reports that meet at an
+//! item spread over its shards.
 //!
 //! Releases before format 6 count everything in the meter's `reading`. What it has beyond `billed` is
 //! usage without an hour.
@@ -22,7 +23,7 @@ use aws_sdk_dynamodb::types::{
 };
 use rust_decimal::Decimal;
 
-use super::accounts::{meter_key, meter_of, quantity, unbuilt};
+use super::accounts::{SortKeys, meter_key, meter_of, quantity, unbuilt};
 use super::claims::{claim_item, claimed};
 use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
@@ -60,11 +61,11 @@ const READING_ATTEMPTS: usize = 8;
 pub struct UsageReport {
     pub project: ProjectId,
     pub sku: Sku,
-    /// When it was used (UTC).
+    /// When it was used (UTC), never in the future.
     pub at: Timestamp,
-    /// Whether the report gave `at`. Otherwise it is the time of the request, with an
+    /// What the report gave as `at`. Without it, `at` is the time of the request, with an
     /// `Idempotency-Key` that of the first one.
-    pub is_dated: bool,
+    pub stated_at: Option<Timestamp>,
     pub labels: UsageLabels,
     pub amount: ReportedAmount,
 }
@@ -151,8 +152,9 @@ impl Store {
     ) -> Result<BTreeMap<UsageKey, HourlyUsage>, StoreError> {
         let metered_at = metered_at.unwrap_or_default();
         let from = metered_at.plus(-READ_BACK_SECONDS);
-        let mut items =
-            self.usage_items(account, &format!("metered#{:010}", from.seconds().max(0))).await?;
+        let partition = account_partition(account);
+        let first = format!("metered#{:010}", from.seconds().max(0));
+        let mut items = self.items_of(&partition, SortKeys::Between(&first, "metered#~")).await?;
         let mut late = Vec::new();
         for item in &items {
             let wrong = malformed(format!("usage of {account}"));
@@ -167,10 +169,7 @@ impl Store {
             }
         }
         for hour in late {
-            items.extend(
-                self.account_items(&account_partition(account), &format!("metered#{hour}#"))
-                    .await?,
-            );
+            items.extend(self.account_items(&partition, &format!("metered#{hour}#")).await?);
         }
         let mut usage: BTreeMap<UsageKey, HourlyUsage> = BTreeMap::new();
         let mut labels: BTreeMap<String, UsageLabels> = BTreeMap::new();
@@ -230,12 +229,7 @@ impl Store {
                 }
             }
         };
-        let update = update
-            .table_name(&self.tables.accounts)
-            .expression_attribute_values(":to", quantity(line.to))
-            .build()
-            .map_err(|error| unbuilt(&error))?;
-        Ok(TransactWriteItem::builder().update(update).build())
+        self.account_update(update.expression_attribute_values(":to", quantity(line.to)))
     }
 
     async fn count_quantity(
@@ -283,7 +277,7 @@ impl Store {
                 let name = text_of(&key, "sk").map_err(malformed(account.as_str()))?.to_owned();
                 self.account_item(account, &name).await?
             };
-            let before = KnownReading::of(known.as_ref())
+            let before = KnownReading::of(known.as_ref(), counter)
                 .map_err(malformed(format!("a counter of {account}")))?;
             if reading <= before.reading {
                 let is_older = reading == before.reading || report.at <= before.read_at;
@@ -365,16 +359,15 @@ impl Store {
         (used, id): (Quantity, &RequestKey),
         now: Timestamp,
     ) -> Result<(Claim, TransactWriteItem), StoreError> {
-        let UsageReport { project, sku, at, is_dated, labels, .. } = report;
-        let (quantity, at) = (used.decimal().to_string(), at.to_string());
+        let UsageReport { project, sku, stated_at, labels, .. } = report;
+        let quantity = used.decimal().to_string();
+        let stated_at = stated_at.map(|at| at.to_string());
         let mut parts = vec![project.as_str(), sku.as_str(), &quantity];
         // As releases before format 6 wrote it, unless there is more.
         for (name, value) in labels.iter() {
             parts.extend([name.as_str(), value.as_str()]);
         }
-        if *is_dated {
-            parts.push(&at);
-        }
+        parts.extend(stated_at.as_deref());
         let digest = RowDigest::of(&parts);
         let claim = Claim {
             key: format!("usage#{account}#{id}"),
@@ -399,7 +392,6 @@ impl Store {
         let room = Decimal::from(QUANTITY_MAX) - used.decimal();
         let expires = number(key.hour.plus(USAGE_KEPT_SECONDS).seconds());
         let update = Update::builder()
-            .table_name(&self.tables.accounts)
             .set_key(Some(usage_item_key(account, &key, &shard.to_string())))
             .condition_expression("attribute_not_exists(quantity) OR quantity <= :room")
             .expression_attribute_values(":used", quantity(used))
@@ -418,8 +410,7 @@ impl Store {
                 .update_expression("ADD quantity :used SET expires = :expires, label_set = :labels")
                 .expression_attribute_values(":labels", text(labels))
         };
-        let update = update.build().map_err(|error| unbuilt(&error))?;
-        Ok(TransactWriteItem::builder().update(update).build())
+        self.account_update(update)
     }
 
     /// The reading of a counter, if it is still as it was read. What the counter `main` counted
@@ -432,7 +423,6 @@ impl Store {
         at: Timestamp,
     ) -> Result<TransactWriteItem, StoreError> {
         let update = Update::builder()
-            .table_name(&self.tables.accounts)
             .set_key(Some(key))
             .expression_attribute_values(":reading", quantity(reading))
             .expression_attribute_values(":at", number(at.seconds()))
@@ -451,8 +441,7 @@ impl Store {
                 .expression_attribute_values(":before", quantity(before.reading))
                 .expression_attribute_values(":used", quantity(used)),
         };
-        let update = update.build().map_err(|error| unbuilt(&error))?;
-        Ok(TransactWriteItem::builder().update(update).build())
+        self.account_update(update)
     }
 
     /// As releases before format 6 count a quantity.
@@ -466,16 +455,13 @@ impl Store {
         let (claim, put) = self.report_claim(account, report, (used, id), now)?;
         let room = Decimal::from(QUANTITY_MAX) - used.decimal();
         let update = Update::builder()
-            .table_name(&self.tables.accounts)
             .set_key(Some(meter_key(account, &report.project, &report.sku)))
             .update_expression("ADD reading :quantity")
             .condition_expression("attribute_exists(pk) AND reading <= :room")
             .expression_attribute_values(":quantity", quantity(used))
             .expression_attribute_values(":room", number(room))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| unbuilt(&error))?;
-        let writes = [put, TransactWriteItem::builder().update(update).build()];
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let writes = [put, self.account_update(update)?];
         let WriteOutcome::Refused(mut obstacles) = self.write(&writes).await? else {
             return Ok(ReportOutcome::Counted(used));
         };
@@ -523,35 +509,6 @@ impl Store {
                 })
             }
             UpdateOutcome::Refused(None) => Ok(ReportOutcome::UnknownMeter),
-        }
-    }
-
-    /// All usage items from a sort key on.
-    async fn usage_items(
-        &self,
-        account: &AccountId,
-        from: &str,
-    ) -> Result<Vec<StoredItem>, StoreError> {
-        let (mut items, mut start) = (Vec::new(), None);
-        loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.tables.accounts)
-                .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-                .expression_attribute_values(":pk", text(account_partition(account)))
-                .expression_attribute_values(":from", text(from))
-                .expression_attribute_values(":to", text("metered#~"))
-                .set_exclusive_start_key(start)
-                .consistent_read(true)
-                .send()
-                .await
-                .map_err(|error| StoreError::of("Query", &error))?;
-            items.extend(answer.items.unwrap_or_default());
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(items);
-            }
         }
     }
 }
@@ -610,17 +567,17 @@ struct KnownReading {
 }
 
 impl KnownReading {
-    fn of(item: Option<&StoredItem>) -> Result<KnownReading, String> {
+    fn of(item: Option<&StoredItem>, counter: &CounterName) -> Result<KnownReading, String> {
+        let is_meter = *counter == CounterName::main();
         let Some(item) = item else {
             let (reading, read_at) = (Quantity::ZERO, Timestamp::default());
-            return Ok(KnownReading { reading, read_at, is_known: false, is_meter: false });
+            return Ok(KnownReading { reading, read_at, is_known: false, is_meter });
         };
         let read_at = match item.get("read_at") {
             Some(_) => Timestamp::from_seconds(number_of(item, "read_at")?)
                 .map_err(|error| error.to_string())?,
             None => Timestamp::default(),
         };
-        let is_meter = item.contains_key("billed");
         Ok(KnownReading { reading: number_of(item, "reading")?, read_at, is_known: true, is_meter })
     }
 }

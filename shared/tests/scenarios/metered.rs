@@ -5,7 +5,7 @@ use tollgate::domain::command::Command;
 use tollgate::domain::event::{BillingChange, Change};
 use tollgate::domain::row_format::RowFormat;
 use tollgate::domain::settle::due::{due_at, is_billable};
-use tollgate::domain::settle::metered::usage_skipped;
+use tollgate::domain::settle::metered::UnbilledList;
 
 use crate::world::{World, at, is_good, named};
 
@@ -238,13 +238,13 @@ fn usage_that_no_row_can_bill_does_not_stop_other_usage() {
     assert_eq!(world.state.balance(), named("22.50"));
     world.used("11:20", "tokens", 10_000_000).settle("12:00");
     world.rows(&["12:00:00 metered -1.50 = 21.00"]);
-    assert_eq!(usage_skipped(&world.view(), at("12:00")), 1);
+    assert_eq!(UnbilledList::of(&world.view(), at("12:00")).skipped(), 1);
     // Nor does a meter without a price.
     world.prices =
         world.prices.iter().filter(|price| price.sku.as_str() != "call").cloned().collect();
     world.used("12:20", "tokens", 10_000_000).used("12:20", "call", 1).settle("13:00");
     world.rows(&["13:00:00 metered -1.50 = 19.50"]);
-    assert_eq!(usage_skipped(&world.view(), at("13:00")), 2);
+    assert_eq!(UnbilledList::of(&world.view(), at("13:00")).skipped(), 2);
 }
 
 #[test]

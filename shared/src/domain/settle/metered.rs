@@ -18,6 +18,7 @@ use crate::domain::usage::UsageLabels;
 pub const USAGE_BY_HOUR: RowFormat = RowFormat::new(6);
 
 /// Usage that is not billed.
+#[derive(Debug)]
 struct UnbilledUsage<'a> {
     /// The start of its clock hour.
     hour: Timestamp,
@@ -35,11 +36,10 @@ struct UnbilledUsage<'a> {
 }
 
 /// All unbilled usage, oldest hour first.
-#[derive(Default)]
-struct UnbilledList<'a> {
+#[derive(Debug, Default)]
+pub struct UnbilledList<'a> {
     usage: Vec<UnbilledUsage<'a>>,
-    /// The number of entries (a meter, or an hour with its labels) without a price, or too large for
-    /// any row. Staff must correct them. The rest is billed.
+    /// Entries (a meter, or an hour with its labels) without a price, or too large for any row.
     skipped: usize,
     /// Whether a process that writes an older format leaves usage to those that write the new one.
     is_left_to_others: bool,
@@ -68,121 +68,125 @@ pub fn bill_at_once_limit(state: &AccountState, policy: &Policy) -> Usd {
     if credit.is_positive() { policy.unbilled_max.min(credit) } else { policy.unbilled_max }
 }
 
-/// When usage is to be billed, if there is any: at the end of its hour, before a grant or trial
-/// ends, and at once when it reaches [`bill_at_once_limit`], at most once a second.
-pub(super) fn due_at(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Timestamp> {
-    due_of(&unbilled(view, now).usage, view, now)
-}
-
-fn due_of(
-    usage: &[UnbilledUsage<'_>],
-    view: &AccountSnapshot<'_>,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let state = view.state();
-    let first_hour = usage.iter().map(|one| one.hour).min()?;
-    let cost: Usd = usage.iter().filter(|one| one.labels.is_some()).map(|one| one.cost).sum();
-    let is_much = cost.is_positive() && cost >= bill_at_once_limit(state, view.policy());
-    let may_again = state.usage_billed_at.is_none_or(|billed_at| billed_at < now);
-    let at_once = (is_much && may_again).then_some(now);
-    let grants = state.grants.iter().filter(|grant| grant.remaining.is_positive());
-    let ends = grants.map(|grant| grant.expires_at);
-    // The end of a grant that ended before the usage comes first.
-    let funds_end = ends.filter(|ends_at| *ends_at > first_hour).min();
-    [at_once, Some(first_hour.plus(HOUR)), funds_end].into_iter().flatten().min()
-}
-
-/// Bills what is due, oldest hour first. The usage already happened, so the balance may go below zero.
-pub(super) fn bill(view: &AccountSnapshot<'_>, now: Timestamp) -> Option<DecisionOutcome> {
-    let UnbilledList { usage, skipped, is_left_to_others } = unbilled(view, now);
-    let due_at = due_of(&usage, view, now)?;
-    let state = view.state();
-    // A grant that ended has credit until what was used before is billed.
-    let mut purse = Purse::within_period(state, Timestamp::default());
-    let (mut lines, mut billed) = (Vec::new(), Usd::ZERO);
-    let is_due = |one: &UnbilledUsage<'_>| {
-        one.hour < due_at && (one.labels.is_some() || one.hour.plus(HOUR) <= now)
-    };
-    let mut due = usage.iter().filter(|one| is_due(one));
-    for one in due.by_ref().take(RESOURCES_PER_ROW_MAX) {
-        if !(state.paid - billed - one.cost).is_bounded() {
-            break;
+impl<'a> UnbilledList<'a> {
+    #[must_use]
+    pub fn of(view: &'a AccountSnapshot<'_>, now: Timestamp) -> UnbilledList<'a> {
+        let (state, list) = (view.state(), view.billables());
+        let mut found = UnbilledList::default();
+        let mut add = |hour, sku: &Sku, usage: &dyn Fn(Rate) -> UnbilledUsage<'a>| {
+            let priced = price_of_hour(view.prices(), sku, hour, now).ok().map(usage);
+            match priced.filter(|one| (state.paid - one.cost).is_bounded()) {
+                Some(one) => found.usage.push(one),
+                None => found.skipped += 1,
+            }
+        };
+        // Usage without an hour belongs to the past hour, until that is billed.
+        let past_hour = now.hour().start().plus(-HOUR);
+        let older_hour = state.metered_at.unwrap_or_else(|| state.at.hour().start()).max(past_hour);
+        for meter in list.meters.values().filter(|meter| meter.reading > meter.billed) {
+            add(older_hour, &meter.sku, &|rate| UnbilledUsage {
+                hour: older_hour,
+                project: &meter.project,
+                sku: &meter.sku,
+                labels: None,
+                from: meter.billed,
+                to: meter.reading,
+                rate,
+                cost: rate.for_quantity(meter.reading.since(meter.billed)),
+            });
         }
-        billed += one.cost;
-        purse = purse.at(one.hour);
-        let shares = purse.draw_beyond(one.sku, one.cost);
-        lines.push(MeterLine {
-            project: one.project.clone(),
-            sku: one.sku.clone(),
-            hour: one.labels.map(|_| one.hour),
-            labels: one.labels.cloned().unwrap_or_default(),
-            from: one.from,
-            to: one.to,
-            rate: one.rate,
-            amount: -one.cost,
-            shares,
-        });
-    }
-    if lines.is_empty() {
-        return None;
-    }
-    // What was left out must still be read afterward.
-    let is_rest = skipped > 0 || is_left_to_others;
-    let is_all = lines.len() == usage.iter().filter(|one| is_due(one)).count() && !is_rest;
-    let hour = due_at.hour().start().max(state.metered_at.unwrap_or_default());
-    let change = BillingChange::Metered { hour: is_all.then_some(hour), lines };
-    Some(DecisionOutcome::moving(change, purse.deltas()))
-}
-
-/// The number of usage entries (a meter, or an hour with its labels) without a price, or too large for
-/// any row. Staff must correct them. The rest is billed.
-#[must_use]
-pub fn usage_skipped(view: &AccountSnapshot<'_>, now: Timestamp) -> usize {
-    unbilled(view, now).skipped
-}
-
-fn unbilled<'a>(view: &'a AccountSnapshot<'_>, now: Timestamp) -> UnbilledList<'a> {
-    let (state, list) = (view.state(), view.billables());
-    let mut found = UnbilledList::default();
-    let mut add = |hour, sku: &Sku, usage: &dyn Fn(Rate) -> UnbilledUsage<'a>| {
-        let priced = price_of_hour(view.prices(), sku, hour, now).ok().map(usage);
-        match priced.filter(|one| (state.paid - one.cost).is_bounded()) {
-            Some(one) => found.usage.push(one),
-            None => found.skipped += 1,
+        let is_known = view.policy().row_format >= USAGE_BY_HOUR;
+        for (key, usage) in list.usage.iter().filter(|(_, usage)| usage.reported > usage.billed) {
+            if !is_known {
+                found.is_left_to_others = true;
+                break;
+            }
+            add(key.hour, &key.sku, &|rate| UnbilledUsage {
+                hour: key.hour,
+                project: &key.project,
+                sku: &key.sku,
+                labels: Some(&key.labels),
+                from: usage.billed,
+                to: usage.reported,
+                rate,
+                cost: rate.for_quantity(usage.reported) - rate.for_quantity(usage.billed),
+            });
         }
-    };
-    // Usage without an hour belongs to the past hour, until that is billed.
-    let past_hour = now.hour().start().plus(-HOUR);
-    let older_hour = state.metered_at.unwrap_or_else(|| state.at.hour().start()).max(past_hour);
-    for meter in list.meters.values().filter(|meter| meter.reading > meter.billed) {
-        add(older_hour, &meter.sku, &|rate| UnbilledUsage {
-            hour: older_hour,
-            project: &meter.project,
-            sku: &meter.sku,
-            labels: None,
-            from: meter.billed,
-            to: meter.reading,
-            rate,
-            cost: rate.for_quantity(meter.reading.since(meter.billed)),
-        });
+        found.usage.sort_by_key(|one| one.hour);
+        found
     }
-    let is_known = view.policy().row_format >= USAGE_BY_HOUR;
-    for (key, usage) in list.usage.iter().filter(|(_, usage)| usage.reported > usage.billed) {
-        if !is_known {
-            found.is_left_to_others = true;
-            break;
+
+    /// How many entries have no price, or are too large for any row. Staff must correct them. The rest
+    /// is billed.
+    #[must_use]
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// What usage by the hour costs that is not billed, in USD.
+    #[must_use]
+    pub fn cost(&self) -> Usd {
+        self.usage.iter().filter(|one| one.labels.is_some()).map(|one| one.cost).sum()
+    }
+
+    /// When usage is to be billed, if there is any: at the end of its hour, before a grant or trial
+    /// ends, and at once when it reaches [`bill_at_once_limit`], at most once a second.
+    pub(super) fn due_at(&self, view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Timestamp> {
+        let state = view.state();
+        let first_hour = self.usage.first()?.hour;
+        let cost = self.cost();
+        let is_much = cost.is_positive() && cost >= bill_at_once_limit(state, view.policy());
+        let may_again = state.usage_billed_at.is_none_or(|billed_at| billed_at < now);
+        let at_once = (is_much && may_again).then_some(now);
+        let grants = state.grants.iter().filter(|grant| grant.remaining.is_positive());
+        let ends = grants.map(|grant| grant.expires_at);
+        // The end of a grant that ended before the usage comes first.
+        let funds_end = ends.filter(|ends_at| *ends_at > first_hour).min();
+        [at_once, Some(first_hour.plus(HOUR)), funds_end].into_iter().flatten().min()
+    }
+
+    /// Bills what is due, oldest hour first. The usage already happened, so the balance may go below
+    /// zero.
+    pub(super) fn bill(
+        &self,
+        view: &AccountSnapshot<'_>,
+        now: Timestamp,
+    ) -> Option<DecisionOutcome> {
+        let due_at = self.due_at(view, now)?;
+        let state = view.state();
+        let is_due = |one: &&UnbilledUsage<'_>| {
+            one.hour < due_at && (one.labels.is_some() || one.hour.plus(HOUR) <= now)
+        };
+        let due: Vec<_> = self.usage.iter().filter(is_due).collect();
+        // A grant that ended has credit until what was used before is billed.
+        let mut purse = Purse::within_period(state, Timestamp::default());
+        let (mut lines, mut billed) = (Vec::new(), Usd::ZERO);
+        for one in due.iter().take(RESOURCES_PER_ROW_MAX) {
+            if !(state.paid - billed - one.cost).is_bounded() {
+                break;
+            }
+            billed += one.cost;
+            purse = purse.at(one.hour);
+            let shares = purse.draw_beyond(one.sku, one.cost);
+            lines.push(MeterLine {
+                project: one.project.clone(),
+                sku: one.sku.clone(),
+                hour: one.labels.map(|_| one.hour),
+                labels: one.labels.cloned().unwrap_or_default(),
+                from: one.from,
+                to: one.to,
+                rate: one.rate,
+                amount: -one.cost,
+                shares,
+            });
         }
-        add(key.hour, &key.sku, &|rate| UnbilledUsage {
-            hour: key.hour,
-            project: &key.project,
-            sku: &key.sku,
-            labels: Some(&key.labels),
-            from: usage.billed,
-            to: usage.reported,
-            rate,
-            cost: rate.for_quantity(usage.reported) - rate.for_quantity(usage.billed),
-        });
+        if lines.is_empty() {
+            return None;
+        }
+        // What was left out must still be read afterward.
+        let is_all = lines.len() == due.len() && self.skipped == 0 && !self.is_left_to_others;
+        let hour = due_at.hour().start().max(state.metered_at.unwrap_or_default());
+        let change = BillingChange::Metered { hour: is_all.then_some(hour), lines };
+        Some(DecisionOutcome::moving(change, purse.deltas()))
     }
-    found.usage.sort_by_key(|one| one.hour);
-    found
 }
