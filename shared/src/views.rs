@@ -5,6 +5,7 @@ pub mod domain_event;
 mod event_detail;
 mod family;
 pub mod needs;
+pub mod price_display;
 pub mod spending;
 pub mod transaction;
 mod transaction_type;

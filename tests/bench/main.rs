@@ -9,4 +9,5 @@
 )]
 
 mod cold_start;
+mod usage_reports;
 mod write_units;

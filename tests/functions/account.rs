@@ -93,10 +93,12 @@ async fn a_new_account_has_nothing() {
     let api = Api::new().await;
     insta::assert_snapshot!(ask(&api, by(BALANCE, "10:00:00")).await.shown(), @r#"
     200 {
+      "available": "0.00",
       "balance": "0.00",
       "currency": "usd",
       "frozen": false,
       "grants": [],
+      "held": "0.00",
       "needed_to_resume": null,
       "needed_to_start": "5.00",
       "owed": "0.00",
@@ -120,6 +122,7 @@ async fn the_balance_is_true_now_because_it_is_settled_first() {
     api.ledger.start(ALICE, "vm", &["r1", "r2"], "10:20:00").await;
     insta::assert_snapshot!(ask(&api, by(BALANCE, "11:30:00")).await.shown(), @r#"
     200 {
+      "available": "13.00",
       "balance": "13.00",
       "currency": "usd",
       "frozen": false,
@@ -131,6 +134,7 @@ async fn the_balance_is_true_now_because_it_is_settled_first() {
           "remaining": "3.00"
         }
       ],
+      "held": "0.00",
       "needed_to_resume": null,
       "needed_to_start": "0.00",
       "owed": "0.00",

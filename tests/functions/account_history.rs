@@ -361,31 +361,51 @@ async fn spending_shows_names_seconds_and_the_largest_first() {
           "amount": "3.941",
           "key": "db",
           "name": "the db",
-          "seconds": 11823
+          "quantity": null,
+          "rate": null,
+          "seconds": 11823,
+          "unit_name": null,
+          "unit_size": null
         },
         {
           "amount": "3.55",
           "key": "web",
           "name": "the web",
-          "seconds": 21300
+          "quantity": null,
+          "rate": null,
+          "seconds": 21300,
+          "unit_name": null,
+          "unit_size": null
         },
         {
           "amount": "2.469134",
           "key": "prj-8eq3g2scq39k5sen6g68/tokens",
           "name": "tokens",
-          "seconds": 0
+          "quantity": "1234567",
+          "rate": "0.000002",
+          "seconds": 0,
+          "unit_name": null,
+          "unit_size": null
         },
         {
           "amount": "0.453333",
           "key": "disk",
           "name": "the disk",
-          "seconds": 13200
+          "quantity": null,
+          "rate": null,
+          "seconds": 13200,
+          "unit_name": null,
+          "unit_size": null
         },
         {
           "amount": "0.090276",
           "key": "site",
           "name": "the site",
-          "seconds": 15600
+          "quantity": null,
+          "rate": null,
+          "seconds": 15600,
+          "unit_name": null,
+          "unit_size": null
         }
       ],
       "to": "2026-11-22T15:30:00Z",

@@ -122,17 +122,23 @@ async fn prices_are_added_and_hold_from_the_earliest_time_allowed() {
         {
           "idle_rate": "0.00",
           "kind": "instance",
+          "name": null,
           "rate": "2.50",
           "sku": "gpu",
           "unit": "hour",
+          "unit_name": null,
+          "unit_size": null,
           "valid_from": "2026-11-22T10:30:00Z"
         },
         {
           "idle_rate": "0.00",
           "kind": "instance",
+          "name": null,
           "rate": "0.70",
           "sku": "vm",
           "unit": "hour",
+          "unit_name": null,
+          "unit_size": null,
           "valid_from": "2026-11-22T11:00:00Z"
         }
       ]
@@ -405,12 +411,15 @@ async fn an_account_is_summed_up_without_being_changed() {
       "account": "alice",
       "at": "2026-11-22T10:20:00Z",
       "auto_refill": null,
+      "available": "24.60",
       "balance": "24.60",
       "email": null,
       "erased": false,
       "frozen": false,
       "grants": 0,
       "head": "…",
+      "held": "0.00",
+      "holds": [],
       "idle": 0,
       "meters": 0,
       "paid_credit": "24.60",

@@ -47,6 +47,7 @@ mod checkout;
 mod confirm_deletion;
 mod console;
 mod deployment_check;
+mod holds;
 mod hourly_debit;
 mod limits;
 mod mistyped_account;

@@ -48,6 +48,7 @@ fn body(route: &str) -> Value {
             json!({"sku": "vm", "name": "web", "start": true, "rate": "0.5"})
         }
         "POST /v1/usage" => json!({"project": "p", "sku": "tokens", "reading": "1"}),
+        "POST /v1/holds" => json!({"project": "p", "skus": ["tokens"], "amount": "1.00"}),
         "PUT /v1/account" => json!({"email": "a@example.test"}),
         "DELETE /v1/account" => json!({"balance": "0.00"}),
         "PUT /v1/account/restart-policy" => json!({"restart": "in_order"}),
@@ -67,6 +68,10 @@ async fn mistyped_account_is_not_found_and_not_opened() {
         let event = ApiEvent::by("platform", &route, "10:00:00").scope("tollgate/platform");
         let event = event.header("Tollgate-Account", "alcie").at("project", "p").at("id", "x");
         let event = event.at("id", if route.contains("checkout") { "cs_1" } else { "pm_1" });
+        let event = event.at("hold", "hold-1");
+        let is_allowance = route == "GET /v1/allowance";
+        let event =
+            if is_allowance { event.with("project", "p").with("sku", "tokens") } else { event };
         let event = if route.starts_with("GET") { event } else { event.json(&body(&route)) };
         let request = event.key("k-1").request();
         let answered: Answered = match function.as_str() {

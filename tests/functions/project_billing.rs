@@ -71,7 +71,20 @@ async fn project_shows_each_resources_cost_in_the_month() {
           "amount": "2.00",
           "hours": "0.0000",
           "kind": "tokens",
-          "name": null,
+          "metered": {
+            "labels": [
+              {
+                "amount": "2.00",
+                "labels": {},
+                "quantity": "1000000"
+              }
+            ],
+            "quantity": "1000000",
+            "rate": "0.000002",
+            "unit_name": null,
+            "unit_size": null
+          },
+          "name": "tokens",
           "rate_per_hour": null,
           "resource": null,
           "seconds": 0,
@@ -83,6 +96,7 @@ async fn project_shows_each_resources_cost_in_the_month() {
           "amount": "1.00",
           "hours": "1.6667",
           "kind": "instance",
+          "metered": null,
           "name": "the web",
           "rate_per_hour": "0.60",
           "resource": "web",
@@ -95,6 +109,7 @@ async fn project_shows_each_resources_cost_in_the_month() {
           "amount": "0.60",
           "hours": "0.5000",
           "kind": "instance",
+          "metered": null,
           "name": "the db",
           "rate_per_hour": "1.20",
           "resource": "db",
@@ -107,6 +122,7 @@ async fn project_shows_each_resources_cost_in_the_month() {
           "amount": "0.00",
           "hours": "0.0000",
           "kind": "instance",
+          "metered": null,
           "name": "spare",
           "rate_per_hour": "0.60",
           "resource": "spare",
@@ -205,7 +221,7 @@ async fn purged_resources_stay_on_the_bill() {
     let shown =
         ask(&api, &billing(&project, "2026-12-08T00:00:00Z").with("month", "2026-11")).await.body;
     let expected = json!({"resource": "web", "name": null, "sku": "vm", "kind": "instance", "state": "purged",
-        "rate_per_hour": null, "seconds": 3600, "hours": "1.0000", "amount": "0.60", "utilisation": "0.0014"});
+        "rate_per_hour": null, "seconds": 3600, "hours": "1.0000", "amount": "0.60", "utilisation": "0.0014", "metered": null});
     assert_eq!(shown["items"], json!([expected]));
     // Another thing of the same name is another thing.
     start_new(&api, &project, "big", "web", "2026-12-08T01:00:00Z").await;

@@ -386,6 +386,7 @@ async fn a_price_that_is_new_is_met_at_once() {
         rate: "2".parse().unwrap(),
         idle_rate: tollgate::domain::money::Rate::ZERO,
         valid_from: at("10:20:00"),
+        display: tollgate::domain::prices::PriceDisplay::default(),
     };
     api.ledger.undisturbed.put_price(&gpu, gpu.valid_from).await.unwrap();
     let made =

@@ -500,3 +500,130 @@ async fn report_is_counted_when_it_cannot_be_billed_at_once() {
     api.ledger.settle(ALICE, "11:00:00").await;
     assert_eq!(check(&api.ledger, ALICE).await.balance(), named("3.50"));
 }
+
+/// A batch, for Alice unless a report says otherwise.
+fn batch(reports: &[Value], now: &str) -> ApiEvent {
+    let event = ApiEvent::by("platform", USAGE, now).scope(SCOPE);
+    event.header("Tollgate-Account", ALICE).json(&json!({"reports": reports}))
+}
+
+#[tokio::test]
+async fn batch_is_answered_item_by_item() {
+    let (api, project) = with_credit("10").await;
+    let used = |quantity: &str, id: &str| json!({"project": project, "sku": "tokens", "quantity": quantity, "id": id});
+    let read = |reading: &str| json!({"project": project, "sku": "tokens", "reading": reading});
+    let with = |mut report: Value, name: &str, value: &str| {
+        report[name] = json!(value);
+        report
+    };
+    let reports = [
+        used("25", "u-1"),
+        with(used("25", "u-2"), "account", "nobody"),
+        used("25", "u-1"),
+        used("9", "u-1"),
+        read("100"),
+        read("250"),
+        read("200"),
+        with(used("0.25", "u-3"), "sku", "gone"),
+        with(used("0.25", "u-4"), "colour", "red"),
+        json!(7),
+    ];
+    let event = batch(&reports, "10:21:00");
+    let answered = ask(&api, event.clone()).await;
+    let shown = |answered: &Answered| -> Vec<String> {
+        let results = answered.body["results"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let shown = results.map(|one| text(&one["status"]) + &text(&one["problem"]["code"]));
+        shown.collect()
+    };
+    let expected = [
+        "counted",
+        "refusednot_found",
+        "counted",
+        "refusedidempotency_key_reused",
+        "counted",
+        "counted",
+        "not_newer",
+        "refusedunknown_sku",
+        "refusedinvalid_body",
+        "refusedinvalid_body",
+    ];
+    assert_eq!((answered.status, shown(&answered)), (200, expected.map(str::to_owned).to_vec()));
+    let problem = &answered.body["results"][8]["problem"];
+    assert_eq!((&problem["parameter"], &problem["status"]), (&json!("colour"), &json!(400)));
+    // The same batch again counts nothing twice.
+    ask(&api, event).await;
+    api.ledger.settle(ALICE, "11:00:00").await;
+    // 275 tokens of $0.000002.
+    assert_eq!(check(&api.ledger, ALICE).await.balance(), named("9.99945"));
+}
+
+#[tokio::test]
+async fn batch_of_many_accounts_counts_for_each_and_bills_what_is_much() {
+    let (api, project) = with_credit("10").await;
+    put_calls(&api).await;
+    let mut reports = Vec::new();
+    let mut accounts = vec![(ALICE.to_owned(), project)];
+    for number in 0..9 {
+        let account = format!("customer-{number}");
+        api.ledger.open(&account, "10:00:00").await;
+        api.ledger.credit(&account, &format!("pi_1{number}"), "10", "10:00:00").await;
+        let event = ApiEvent::by(&account, PROJECTS, "10:00:00").json(&json!({"name": "site"}));
+        let project = ask(&api, event).await.body["id"].as_str().unwrap().to_owned();
+        accounts.push((account, project));
+    }
+    for report in 0..100 {
+        let (account, project) = &accounts[report % 10];
+        reports.push(json!({"account": account, "project": project, "sku": "call-0",
+            "quantity": "0.2", "id": format!("u-{report}")}));
+    }
+    let answered = ask(&api, batch(&reports, "10:21:00")).await;
+    let results = answered.body["results"].as_array().unwrap();
+    assert!(results.iter().all(|one| *one == json!({"status": "counted"})), "{answered:?}");
+    for (account, _) in &accounts {
+        assert_eq!(check(&api.ledger, account).await.balance(), named("8"), "{account}");
+    }
+}
+
+#[tokio::test]
+async fn batch_that_cannot_be_read_is_refused_whole() {
+    let (api, project) = with_credit("10").await;
+    let report = json!({"project": project, "sku": "tokens", "reading": "1"});
+    for (reports, code) in [
+        (json!([]), "invalid_body"),
+        (json!(vec![report.clone(); 101]), "invalid_body"),
+        (json!({"0": report}), "invalid_body"),
+        (json!(null), "invalid_body"),
+    ] {
+        let event = ApiEvent::by("platform", USAGE, "10:21:00").scope(SCOPE);
+        let event = event.header("Tollgate-Account", ALICE).json(&json!({"reports": reports}));
+        let answered = refused(&api, event, 400, code).await;
+        assert_eq!(answered.body["parameter"], "reports");
+    }
+    let event = batch(std::slice::from_ref(&report), "10:21:00").key("k-1");
+    refused(&api, event, 400, "invalid_parameter").await;
+    // Without the header each report names its account, and a single report never does.
+    let mut named = report.clone();
+    named["account"] = json!(ALICE);
+    let event = ApiEvent::by("platform", USAGE, "10:21:00").scope(SCOPE);
+    let answered = ask(&api, event.clone().json(&json!({"reports": [report, named]}))).await;
+    let results = &answered.body["results"];
+    assert_eq!(results[0]["problem"]["parameter"], "account");
+    assert_eq!(results[1], json!({"status": "counted"}));
+    let event = event.header("Tollgate-Account", ALICE).json(&named);
+    refused(&api, event, 400, "invalid_body").await;
+}
+
+#[tokio::test]
+async fn labelled_usage_worth_a_dollar_is_billed_at_once() {
+    let (api, project) = with_credit("5").await;
+    put_calls(&api).await;
+    for (number, (key, quantity)) in [("k1", "0.75"), ("k2", "0.25")].into_iter().enumerate() {
+        let body = json!({"project": project, "sku": "call-0", "quantity": quantity,
+            "id": format!("u-{number}"), "labels": {"api_key": key}});
+        let event = ApiEvent::by("platform", USAGE, "10:21:00").scope(SCOPE);
+        let event = event.header("Tollgate-Account", ALICE).json(&body);
+        assert_eq!(ask(&api, event).await.body, json!({"status": "counted"}));
+    }
+    assert_eq!(balance(&api).await, named("4"));
+}

@@ -16,6 +16,7 @@ mod certified;
 mod closing;
 mod coming_back;
 mod helping;
+mod metering;
 mod paying;
 mod provider;
 mod returning;

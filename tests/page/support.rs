@@ -84,11 +84,17 @@ impl Visit {
 
     /// The API for staff.
     pub(crate) fn staff(&self) -> ApiClient {
-        let token = self.cloud.token(&TokenRequest {
-            account: "operator".to_owned(),
-            scope: Some("tollgate/admin".to_owned()),
-            ..TokenRequest::default()
-        });
+        self.api_of("operator", "tollgate/admin")
+    }
+
+    /// The API for the platform, which acts for the customer.
+    pub(crate) fn platform(&self) -> ApiClient {
+        self.api_of("platform", "tollgate/platform").acting_for(ACCOUNT)
+    }
+
+    fn api_of(&self, account: &str, scope: &str) -> ApiClient {
+        let (account, scope) = (account.to_owned(), Some(scope.to_owned()));
+        let token = self.cloud.token(&TokenRequest { account, scope, ..TokenRequest::default() });
         ApiClient::new(&self.cloud.urls().api).with_token(token.unwrap())
     }
 

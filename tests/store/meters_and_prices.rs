@@ -299,6 +299,30 @@ async fn labels_are_counted_and_billed_for_themselves() {
 }
 
 #[tokio::test]
+async fn usage_with_too_many_sets_of_labels_is_counted_together() {
+    let ledger = with_meter().await;
+    ledger.put_label_sets(ALICE, "tokens", at("10:00:00"), 999).await;
+    let keys = ["k1", "k2", "k3", "k1", "k3"];
+    for (number, key) in keys.into_iter().enumerate() {
+        let id = named(&format!("u-{number}"));
+        let amount = ReportedAmount::Quantity { quantity: named("100"), id };
+        let counted = report(&ledger, "10:10:00", &[("key", key)], amount.clone()).await;
+        assert_eq!(counted, ReportOutcome::Counted(named("100")));
+        let again = report(&ledger, "10:10:00", &[("key", key)], amount).await;
+        assert_eq!(again, ReportOutcome::Repeated(named("100")));
+    }
+    assert_eq!(counted(&ledger).await, ["10:00 key=k1 200 0", "10:00 other=true 300 0"]);
+    // Another hour has sets of its own, and usage without labels is never limited.
+    let amount = ReportedAmount::Quantity { quantity: named("1"), id: named("v-1") };
+    report(&ledger, "11:10:00", &[("key", "k9")], amount).await;
+    used(&ledger, "7", "v-2").await;
+    assert_eq!(
+        counted(&ledger).await,
+        ["10:00 7 0", "10:00 key=k1 200 0", "10:00 other=true 300 0", "11:00 key=k9 1 0"]
+    );
+}
+
+#[tokio::test]
 async fn usage_that_an_older_release_counted_is_billed_too() {
     let mut ledger = with_meter().await;
     let format = ledger.policy.row_format;
@@ -372,6 +396,7 @@ fn price(rate: &str, valid_from: &str) -> Price {
         rate: named(rate),
         idle_rate: named("0"),
         valid_from: at(valid_from),
+        display: tollgate::domain::prices::PriceDisplay::default(),
     }
 }
 

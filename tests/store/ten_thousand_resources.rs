@@ -8,7 +8,7 @@ use tollgate::domain::money::Usd;
 use tollgate::domain::resources::{BillableList, ResourceCondition};
 use tollgate::domain::row::RowError;
 use tollgate::store::{BoundedRead, ChainError, READS_MAX};
-use tollgate::views::spending::ServiceTime;
+use tollgate::views::spending::{ServiceTime, SpendingSteps};
 use tollgate_tests::faults::Operation;
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, named};
@@ -57,7 +57,13 @@ async fn ten_thousand_resources_are_suspended_in_one_row() {
 async fn what_was_spent_is_read_in_bounded_reads(ledger: &Ledger, list: &BillableList) {
     let account: AccountId = named(ALICE);
     let spending = |reads_max| {
-        ledger.undisturbed.spending(&account, ServiceTime::all(), list, &ledger.prices, reads_max)
+        ledger.undisturbed.spending(
+            &account,
+            (ServiceTime::all(), SpendingSteps::Whole),
+            list,
+            &ledger.prices,
+            reads_max,
+        )
     };
     let BoundedRead::All(all) = spending(READS_MAX).await.unwrap() else { panic!("it fits") };
     assert_eq!(all.len(), RESOURCES);

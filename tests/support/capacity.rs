@@ -1,5 +1,4 @@
-//! The cost of calls: an interceptor that requests the consumed capacity of every write of the
-//! store.
+//! The cost of calls: an interceptor that requests the consumed capacity of every call of the store.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,13 +8,29 @@ use aws_sdk_dynamodb::config::interceptors::{
 };
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
 use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
+use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItemsInput, TransactWriteItemsOutput,
+};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
+use rust_decimal::Decimal;
 
 /// The capacity that puts consumed, in the order of the calls.
 #[derive(Clone, Debug, Default)]
 pub struct CapacityMeter {
     puts: Arc<Mutex<Vec<ConsumedCapacity>>>,
+    total: Arc<Mutex<ConsumedTotal>>,
+}
+
+/// What all calls consumed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConsumedTotal {
+    pub calls: u32,
+    pub read_units: Decimal,
+    pub write_units: Decimal,
 }
 
 impl CapacityMeter {
@@ -30,6 +45,29 @@ impl CapacityMeter {
     pub fn take(&self) -> Vec<ConsumedCapacity> {
         std::mem::take(&mut *self.puts.lock().expect("nobody panics while holding it"))
     }
+
+    /// What all calls consumed since the last call.
+    #[must_use]
+    pub fn take_total(&self) -> ConsumedTotal {
+        std::mem::take(&mut *self.total.lock().expect("nobody panics while holding it"))
+    }
+
+    fn count(&self, kind: CallKind, consumed: &[ConsumedCapacity]) {
+        let mut total = self.total.lock().expect("nobody panics while holding it");
+        total.calls += 1;
+        let units = consumed.iter().filter_map(ConsumedCapacity::capacity_units);
+        let units: Decimal = units.filter_map(|units| Decimal::try_from(units).ok()).sum();
+        match kind {
+            CallKind::Read => total.read_units += units,
+            CallKind::Write => total.write_units += units,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum CallKind {
+    Read,
+    Write,
 }
 
 #[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
@@ -44,8 +82,18 @@ impl Intercept for CapacityMeter {
         _components: &RuntimeComponents,
         _settings: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if let Some(put) = context.input_mut().downcast_mut::<PutItemInput>() {
-            put.return_consumed_capacity = Some(ReturnConsumedCapacity::Total);
+        let total = Some(ReturnConsumedCapacity::Total);
+        let input = context.input_mut();
+        if let Some(put) = input.downcast_mut::<PutItemInput>() {
+            put.return_consumed_capacity = total;
+        } else if let Some(get) = input.downcast_mut::<GetItemInput>() {
+            get.return_consumed_capacity = total;
+        } else if let Some(query) = input.downcast_mut::<QueryInput>() {
+            query.return_consumed_capacity = total;
+        } else if let Some(update) = input.downcast_mut::<UpdateItemInput>() {
+            update.return_consumed_capacity = total;
+        } else if let Some(write) = input.downcast_mut::<TransactWriteItemsInput>() {
+            write.return_consumed_capacity = total;
         }
         Ok(())
     }
@@ -56,13 +104,23 @@ impl Intercept for CapacityMeter {
         _components: &RuntimeComponents,
         _settings: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if let Ok(output) = context.output_or_error()
-            && let Some(put) = output.downcast_ref::<PutItemOutput>()
-        {
-            self.puts
-                .lock()
-                .expect("nobody panics while holding it")
-                .extend(put.consumed_capacity().cloned());
+        let Ok(output) = context.output_or_error() else { return Ok(()) };
+        let one = |consumed: Option<&ConsumedCapacity>| consumed.cloned().into_iter().collect();
+        if let Some(put) = output.downcast_ref::<PutItemOutput>() {
+            let consumed: Vec<_> = one(put.consumed_capacity());
+            self.count(CallKind::Write, &consumed);
+            self.puts.lock().expect("nobody panics while holding it").extend(consumed);
+        } else if let Some(get) = output.downcast_ref::<GetItemOutput>() {
+            let consumed: Vec<_> = one(get.consumed_capacity());
+            self.count(CallKind::Read, &consumed);
+        } else if let Some(query) = output.downcast_ref::<QueryOutput>() {
+            let consumed: Vec<_> = one(query.consumed_capacity());
+            self.count(CallKind::Read, &consumed);
+        } else if let Some(update) = output.downcast_ref::<UpdateItemOutput>() {
+            let consumed: Vec<_> = one(update.consumed_capacity());
+            self.count(CallKind::Write, &consumed);
+        } else if let Some(write) = output.downcast_ref::<TransactWriteItemsOutput>() {
+            self.count(CallKind::Write, write.consumed_capacity());
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
 use tollgate::domain::ids::{AccountId, ResourceId};
 use tollgate::domain::money::{Rate, Usd};
 use tollgate::domain::policy::Policy;
-use tollgate::domain::prices::{Price, PriceList, PriceUnit};
+use tollgate::domain::prices::{Price, PriceDisplay, PriceList, PriceUnit};
 use tollgate::domain::resolve::{self, NewResource, OwnedProject};
 use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::ChainHead;
@@ -140,6 +140,16 @@ impl Ledger {
         let update =
             update.expression_attribute_values(":reading", AttributeValue::N(reading.to_owned()));
         update.send().await.expect("a reading is stored");
+    }
+
+    /// As if so many sets of labels were counted for that hour of a meter.
+    pub async fn put_label_sets(&self, account: &str, sku: &str, hour: Timestamp, sets: u32) {
+        let sort_key = format!("label-sets#{:010}#p#{sku}", hour.seconds());
+        let put = self.client.put_item().table_name(self.tables.accounts());
+        let put = put.item("pk", AttributeValue::S(format!("account#{account}")));
+        let put = put.item("sk", AttributeValue::S(sort_key));
+        let put = put.item("set_count", AttributeValue::N(sets.to_string()));
+        put.send().await.expect("sets are counted");
     }
 
     /// The parts of a function on this ledger, with these variables and the names of the tables.
@@ -426,6 +436,7 @@ fn prices() -> PriceList {
         rate: named(rate),
         idle_rate: named::<Rate>(idle_rate),
         valid_from: at("2026-01-01T00:00:00Z"),
+        display: PriceDisplay::default(),
     };
     let all = [
         price("vm", PriceUnit::Hour, "instance", "0.6", "0"),

@@ -4,6 +4,7 @@
 //! Other tests say what an answer should be. This test says whether an answer changed.
 
 mod access;
+mod holds;
 mod money;
 mod recorder;
 mod resources;
@@ -53,6 +54,7 @@ async fn answers_are_those_that_were_recorded() {
     resources::coming_back(r).await;
     money::trial(r).await;
     access::leaving(r).await;
+    holds::holds(r).await;
 
     let all: BTreeSet<String> = recorder.routes.iter().map(Route::key).collect();
     let is_good = |answer: &Value| answer["status"].as_u64().is_some_and(|status| status < 300);

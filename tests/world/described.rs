@@ -163,6 +163,40 @@ impl Reader<'_> {
     }
 }
 
+/// A hold is extended and captured in parts, another is released, and a third one stays open.
+async fn hold(reader: &mut Reader<'_>, acting: &ApiClient, project: &str) {
+    let query = format!("?project={project}&sku=tokens");
+    reader.get(acting, "/v1/allowance", &query).await;
+    reader.get(acting, "/v1/allowance", &format!("{query}&amount=1000000.00")).await;
+    let wish =
+        json!({"project": project, "skus": ["tokens"], "amount": "1.00", "expires_in": 86_400});
+    let mut holds = Vec::new();
+    for _ in 0..3 {
+        let hold = reader.send(acting, "POST /v1/holds", "/v1/holds", &wish).await;
+        holds.push(format!("/v1/holds/{}", hold["id"].as_str().unwrap()));
+    }
+    let [captured, released, _open] = holds.try_into().unwrap();
+    let route = |verb: &str| format!("POST /v1/holds/{{hold}}/{verb}");
+    let extension = json!({"expires_in": 3_600});
+    reader.send(acting, &route("extend"), &format!("{captured}/extend"), &extension).await;
+    let labels = json!({"api_key": "key-1"});
+    let usage = json!([{"sku": "tokens", "quantity": "100", "labels": labels}]);
+    let part = json!({"usage": usage, "final": false});
+    for body in [part, json!({"usage": usage}), json!({})] {
+        reader.send(acting, &route("capture"), &format!("{captured}/capture"), &body).await;
+    }
+    for body in [json!({}), Value::Null] {
+        reader.send(acting, &route("release"), &format!("{released}/release"), &body).await;
+    }
+    for path in [&captured, &released] {
+        reader.send(acting, "GET /v1/holds/{hold}", path, &Value::Null).await;
+    }
+    // Refusals have their shape too.
+    reader.send(acting, &route("release"), &format!("{captured}/release"), &Value::Null).await;
+    let much = json!({"project": project, "skus": ["tokens"], "amount": "1000000.00"});
+    reader.send(acting, "POST /v1/holds", "/v1/holds", &much).await;
+}
+
 #[tokio::test]
 async fn every_route_answers_as_it_is_described() {
     let world = World::new(Processes::Several).await;
@@ -283,6 +317,12 @@ async fn every_route_answers_as_it_is_described() {
     let usage = json!({"project": project_id, "sku": "tokens", "reading": "100"});
     let acting = platform.acting_for("ada");
     reader.send(&acting, "POST /v1/usage", "/v1/usage", &usage).await;
+    let batch = json!({"reports": [
+        {"account": "ada", "project": project_id, "sku": "tokens", "quantity": "1", "id": "one"},
+        {"project": "prj-nothing", "sku": "tokens", "quantity": "1", "id": "two"}]});
+    let answer = acting.write("POST", "/v1/usage", &batch).await.unwrap();
+    reader.description.check("POST /v1/usage", &answer);
+    hold(&mut reader, &acting, project_id).await;
     reader.get(&platform, "/v1/platform/resources", "?limit=5").await;
     world.later(HOUR).await;
 

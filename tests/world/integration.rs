@@ -179,11 +179,15 @@ async fn commands_of_the_document_are_accepted_and_repeatable() {
     let alice = world.customer("alice");
     alice.read("/v1/account").await;
     let project = alice.project().await;
-    let filled = |text: &str| {
-        text.replace("/v1/projects/PROJECT", &project).replace("ACCOUNT", &alice.account)
-    };
-    let commands = commands();
-    assert_eq!(commands.len(), 5);
+    let project = project.replace("/v1/projects/", "");
+    let filled = |text: &str| text.replace("PROJECT", &project).replace("ACCOUNT", &alice.account);
+    let mut commands = commands();
+    assert_eq!(commands.len(), 8);
+    // These need the prices and the credit of later sections.
+    let needs_both =
+        |path: &str| path.starts_with("/v1/holds") || path.starts_with("/v1/allowance");
+    commands.sort_by_key(|command| needs_both(&command.path));
+    let mut hold = String::new();
     for _ in 0..2 {
         for command in &commands {
             let scope = if command.token == "Bearer $PLATFORM" { PLATFORM } else { ADMIN };
@@ -194,13 +198,20 @@ async fn commands_of_the_document_are_accepted_and_repeatable() {
             let key = command.key.as_ref().map(|key| filled(key));
             let key = key.iter().map(|key| ("idempotency-key", key.as_str()));
             let headers: Vec<_> = key.chain([("content-type", "application/json")]).collect();
-            let path = filled(&command.path);
-            let answer = api.send(&command.method, &path, &headers, command.body.clone()).await;
-            answer.unwrap().success().unwrap_or_else(|error| panic!("{path}: {error}"));
+            let path = filled(&command.path).replace("HOLD", &hold);
+            let answer = api.send(&command.method, &path, &headers, filled(&command.body)).await;
+            let answer = answer.unwrap().success();
+            let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+            if path == "/v1/holds" {
+                hold = answer["id"].as_str().unwrap().to_owned();
+            }
         }
     }
     let rows = alice.story();
-    assert_eq!(rows.iter().filter(|row| row.starts_with("correction")).count(), 1, "{rows:?}");
+    for once in ["correction", "hold 0", "hold_captured -0.35"] {
+        let found = rows.iter().filter(|row| row.starts_with(once)).count();
+        assert_eq!(found, 1, "{once}: {rows:?}");
+    }
     assert_eq!(alice.read("/v1/balance").await["standing"], "good");
     assert_eq!(world.told_to_platform("alice").await, ["vm-small running"]);
 }

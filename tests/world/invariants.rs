@@ -237,6 +237,9 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
         let detail = &event["detail"];
         let row = &rows[usize::try_from(detail["seq"].as_u64().unwrap()).unwrap()];
         assert_eq!(usd(&detail["state"]["balance"]), usd(&row["balance"]), "{account}: {event}");
+        let held: Usd = held(row).map(|share| usd(&share[1])).sum();
+        let available = usd(&row["balance"]) - held;
+        assert_eq!(usd(&detail["state"]["available"]), available, "{account}: {event}");
         let decline = &row["body"]["x"]["e"]["refill_failed"]["decline"];
         let is_called_off = ["not_charged", "called_off"].iter().any(|quiet| decline == quiet);
         let name = event["detail-type"].as_str().unwrap();
@@ -309,7 +312,8 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "frozen" | "dispute_opened" => vec!["Frozen"],
         "unfrozen" | "dispute_closed" => vec!["Unfrozen"],
         "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed"
-        | "fraud_warning" | "owed_paid" | "comeback_chosen" => {
+        | "fraud_warning" | "owed_paid" | "comeback_chosen" | "hold" | "hold_captured"
+        | "hold_extended" | "hold_released" | "hold_expired" => {
             vec![]
         }
         other => panic!("no test here makes a row {other}: say what it tells"),
@@ -384,14 +388,24 @@ fn is_refill_allowed(state: &Value, at: i64) -> bool {
     is_possible && !is_refused && !is_backing_off && !is_capped
 }
 
-/// Paid credit, and grants that pay for everything for another day.
+/// Paid credit, and grants that pay for everything for another day, without what is held.
 fn sure_credit(row: &Value) -> Usd {
     let at = row["body"]["x"]["e"]["usage"]["f"].as_i64().or(row["at"].as_i64()).unwrap();
     let grants = row["body"]["s"]["g"].as_array().into_iter().flatten();
-    let unsure = grants
-        .filter(|grant| !grant["e"].is_null() || grant["x"].as_i64().unwrap() <= at + 24 * 3_600);
-    let remaining = |grant: &Value| if grant["r"].is_null() { Usd::ZERO } else { usd(&grant["r"]) };
-    usd(&row["balance"]) - unsure.map(remaining).sum()
+    let unsure: Vec<&Value> = grants
+        .filter(|grant| !grant["e"].is_null() || grant["x"].as_i64().unwrap() <= at + 24 * 3_600)
+        .collect();
+    let remaining =
+        |grant: &&Value| if grant["r"].is_null() { Usd::ZERO } else { usd(&grant["r"]) };
+    let is_sure = |share: &&Value| !unsure.iter().any(|grant| grant["n"] == share[0]);
+    let held: Usd = held(row).filter(is_sure).map(|share| usd(&share[1])).sum();
+    usd(&row["balance"]) - unsure.iter().map(remaining).sum() - held
+}
+
+/// What the open holds keep after a row, as `[fund, amount]`. The fund of paid credit is 0.
+fn held(row: &Value) -> impl Iterator<Item = &Value> {
+    let holds = row["body"]["s"]["h"].as_array().into_iter().flatten();
+    holds.flat_map(|hold| hold["f"].as_array().into_iter().flatten())
 }
 
 /// The events of rows on the bus, by account.

@@ -38,6 +38,7 @@ mod demo;
 mod deployed;
 mod described;
 mod documented;
+mod examples;
 mod floods;
 mod hours;
 mod integration;

@@ -270,6 +270,26 @@ async fn report_usage(customer: &Customer<'_>, project: &str) {
     }
 }
 
+/// A hold is captured, and once more. Another one is extended and released.
+async fn hold_credit(customer: &Customer<'_>, project: &str) {
+    let (world, project) = (customer.world, project.rsplit('/').next().unwrap());
+    let platform = world.api.with_token(token(&world.cloud, "platform", PLATFORM));
+    let acting = platform.acting_for(&customer.account);
+    let query = format!("project={project}&sku=tokens&amount=1.00");
+    world.read(&acting, &format!("/v1/allowance?{query}")).await;
+    let wish = json!({"project": project, "skus": ["tokens"], "amount": "0.10"});
+    let usage = json!({"usage": [{"sku": "tokens", "quantity": "10"}]});
+    for steps in [["capture", "capture"], ["extend", "release"]] {
+        let hold = world.write(&acting, "POST", "/v1/holds", &wish).await;
+        let hold = format!("/v1/holds/{}", hold["id"].as_str().unwrap());
+        for step in steps {
+            let body = if step == "capture" { usage.clone() } else { json!({}) };
+            world.write(&acting, "POST", &format!("{hold}/{step}"), &body).await;
+        }
+        world.read(&acting, &hold).await;
+    }
+}
+
 async fn settles(customer: &Customer<'_>, function: &str) {
     let world = customer.world;
     match function {
@@ -341,6 +361,7 @@ async fn a_customer_uses_everything(world: &World) {
     alice.write("POST", &format!("{gpu}/restore"), &Value::Null).await;
     world.later(HOUR).await;
     report_usage(&alice, &project).await;
+    hold_credit(&alice, &project).await;
     world.later(HOUR * 2).await;
     for path in [
         "/v1/account",

@@ -18,6 +18,9 @@ use crate::restart_policy::RestartChoice;
 #[derive(Debug, Serialize)]
 struct BalanceView {
     balance: String,
+    /// The balance less what is held for usage to come. Starts and time are paid from it.
+    available: String,
+    held: String,
     currency: &'static str,
     /// Null while nothing is billed by time.
     paid_through: Option<String>,
@@ -66,6 +69,8 @@ fn balance(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<BalanceView, Re
     let shown = |instant: Option<Timestamp>| instant.map(|instant| instant.to_string());
     Ok(BalanceView {
         balance: state.balance().to_string(),
+        available: state.available().to_string(),
+        held: state.held().to_string(),
         currency: "usd",
         paid_through: shown(state.paid_through()),
         // Data that is kept during a suspension is owed.

@@ -1,4 +1,4 @@
-//! Transactions as CSV (RFC 4180), for spreadsheets.
+//! CSV (RFC 4180) for spreadsheets: lines of cells, and the table of transactions.
 
 use tollgate::domain::money::Usd;
 use tollgate::views::transaction::Transaction;
@@ -27,7 +27,8 @@ pub(crate) fn table(items: &[Transaction]) -> String {
     text
 }
 
-fn line(cells: [&str; 8]) -> String {
+/// A line of cells.
+pub(crate) fn line<const CELLS: usize>(cells: [&str; CELLS]) -> String {
     format!("{}\r\n", cells.map(cell).join(","))
 }
 

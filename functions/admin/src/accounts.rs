@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{BonusGrant, Command};
 use tollgate::domain::decide::check_reason;
+use tollgate::domain::holds::Hold;
 use tollgate::domain::ids::{AccountId, Sku};
 use tollgate::domain::money::Usd;
 use tollgate::domain::profile::EmailAddress;
@@ -75,6 +76,10 @@ struct AccountView {
     rows: u64,
     at: String,
     balance: String,
+    /// The balance less what is held.
+    available: String,
+    held: String,
+    holds: Vec<OpenHoldView>,
     paid_credit: String,
     grants: usize,
     standing: &'static str,
@@ -91,6 +96,14 @@ struct AccountView {
     auto_refill: Option<String>,
     quotas: QuotasView,
     head: String,
+}
+
+/// A hold that the last row left open.
+#[derive(Debug, Serialize)]
+struct OpenHoldView {
+    id: String,
+    held: String,
+    expires_at: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,6 +141,9 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         rows: state.next_seq,
         at: state.at.to_string(),
         balance: state.balance().to_string(),
+        available: state.available().to_string(),
+        held: state.held().to_string(),
+        holds: state.holds.iter().map(shown_hold).collect(),
         paid_credit: state.paid.to_string(),
         grants: state.grants.len(),
         standing: state.standing.name(),
@@ -143,6 +159,14 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         quotas: QuotasView::read(billing, &account).await?,
         head: digest.as_str().to_owned(),
     })
+}
+
+fn shown_hold(hold: &Hold) -> OpenHoldView {
+    OpenHoldView {
+        id: hold.id.to_string(),
+        held: hold.amount().to_string(),
+        expires_at: hold.expires_at.to_string(),
+    }
 }
 
 /// Handles `GET …/verify`: checks the whole chain.

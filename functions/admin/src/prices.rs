@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 use tollgate::domain::ids::{Kind, Sku};
-use tollgate::domain::money::{Rate, RequestedRate};
-use tollgate::domain::prices::{Price, PriceList, PriceUnit};
+use tollgate::domain::money::{Quantity, Rate, RequestedRate};
+use tollgate::domain::prices::{
+    DisplayName, DisplayUnit, Price, PriceDisplay, PriceList, PriceUnit,
+};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
+use tollgate::views::price_display::DisplayView;
 
 /// The maximum number of prices per request. Each is a separate write.
 const PRICES_MAX: usize = 200;
@@ -29,6 +32,15 @@ struct WantedPrice {
     rate: RequestedRate,
     #[serde(default)]
     idle_rate: Option<RequestedRate>,
+    /// What customers read instead of the SKU.
+    #[serde(default)]
+    name: Option<DisplayName>,
+    /// What customers read as the unit, such as "1M tokens". Of a metered SKU.
+    #[serde(default)]
+    unit_name: Option<DisplayName>,
+    /// How many counted units that is. One by default.
+    #[serde(default)]
+    unit_size: Option<Quantity>,
     /// A time in RFC 3339. Defaults to the earliest allowed time.
     #[serde(default)]
     valid_from: Option<String>,
@@ -47,6 +59,8 @@ struct ListedPriceView {
     rate: String,
     idle_rate: String,
     valid_from: String,
+    #[serde(flatten)]
+    display: DisplayView,
 }
 
 /// Handles `GET /v1/admin/prices`: all past, current and future prices.
@@ -94,10 +108,33 @@ async fn add(
 }
 
 impl WantedPrice {
+    fn display(&self) -> Result<PriceDisplay, Problem> {
+        let wrong = |field: &str, why: &str| {
+            let text = format!("{field} of {}: {why}.", self.sku);
+            Problem::new(ProblemCode::InvalidBody, text).with("parameter", field)
+        };
+        let unit = match (&self.unit_name, self.unit_size, self.unit) {
+            (None, None, _) => None,
+            (_, _, PriceUnit::Hour) => {
+                return Err(wrong("unit_name", "is for SKUs with the unit quantity"));
+            }
+            (None, Some(_), _) => return Err(wrong("unit_name", "is required with unit_size")),
+            (Some(_), Some(size), _) if size == Quantity::ZERO => {
+                return Err(wrong("unit_size", "must be greater than zero"));
+            }
+            (Some(name), size, _) => {
+                let (name, size) = (name.clone(), size.unwrap_or(Quantity::ONE));
+                Some(DisplayUnit { name, size })
+            }
+        };
+        Ok(PriceDisplay { name: self.name.clone(), unit })
+    }
+
     /// The price as it will apply. A price without its own time that equals the price in force at
     /// the earliest time adds nothing.
     fn over(self, list: &PriceList, now: Timestamp) -> Result<Price, ApiError> {
-        let WantedPrice { sku, unit, kind, rate, idle_rate, valid_from } = self;
+        let display = self.display()?;
+        let WantedPrice { sku, unit, kind, rate, idle_rate, valid_from, .. } = self;
         let is_given = valid_from.is_some();
         let valid_from = match valid_from {
             Some(text) => text.parse().map_err(|error| {
@@ -107,7 +144,7 @@ impl WantedPrice {
             None => list.earliest(&sku, now),
         };
         let (rate, idle_rate) = (rate.into(), idle_rate.map_or(Rate::ZERO, Rate::from));
-        let price = Price { sku, unit, kind, rate, idle_rate, valid_from };
+        let price = Price { sku, unit, kind, rate, idle_rate, valid_from, display };
         if price.idle_rate > price.rate {
             return Err(Refusal::IdleRateTooHigh.into());
         }
@@ -132,6 +169,7 @@ impl From<&Price> for ListedPriceView {
             rate: price.rate.shown(),
             idle_rate: price.idle_rate.shown(),
             valid_from: price.valid_from.to_string(),
+            display: DisplayView::of(&price.display),
         }
     }
 }

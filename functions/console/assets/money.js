@@ -54,6 +54,17 @@ export function signed(amount) {
   return value > 0n ? `+${written(value)}` : written(value);
 }
 
+/** A price for many units, with all digits. @param {string} rate @param {string} units */
+export const product = (rate, units) => written((parse(rate) * parse(units)) / UNIT);
+
+/** One number divided by another, with at most six decimals. @param {string} number @param {string} by */
+export function ratio(number, by) {
+  const shown = (parse(number) * 1_000_000n) / parse(by);
+  const whole = (shown / 1_000_000n).toString().replace(/\B(?=(\d{3})+$)/g, ',');
+  const fraction = (shown % 1_000_000n).toString().padStart(6, '0').replace(/0+$/, '');
+  return fraction ? `${whole}.${fraction}` : whole;
+}
+
 /** A decimal string with at least two decimals. */
 export const normal = (amount) => text(parse(amount));
 

@@ -1,21 +1,26 @@
 //! `GET /v1/projects/{project}/billing`: what a project cost in a month, resource by resource.
 //! [`tollgate::views::spending`] says what counts.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tollgate::domain::account::AccountState;
 use tollgate::domain::ids::{ProjectId, ResourceId, Sku};
-use tollgate::domain::money::{Rate, Usd};
+use tollgate::domain::money::{Quantity, Rate, Usd};
 use tollgate::domain::prices::PriceList;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::{BillableList, Resource, ResourceCondition};
 use tollgate::domain::timestamp::{HOUR, Timestamp};
+use tollgate::domain::usage::UsageLabels;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{BoundedRead, READS_MAX, StoreError};
+use tollgate::views::price_display::DisplayView;
 use tollgate::views::spending::{
-    ResourceIdentity, ServiceTime, SpendingItem, SpendingReport, SpentAmount, four_decimals,
+    ResourceIdentity, ServiceTime, SpendingItem, SpendingReport, SpendingSteps, SpentAmount,
+    four_decimals,
 };
 
 use crate::shown::state_name;
@@ -32,11 +37,11 @@ struct ProjectBillingView {
     items: Vec<BillingItemView>,
 }
 
-/// A resource; or a meter, whose resource, name, state, rate and utilisation are null.
+/// A resource; or a meter, whose resource, state, hourly rate and utilisation are null.
 #[derive(Debug, Serialize)]
 struct BillingItemView {
     resource: Option<String>,
-    /// Null if it is gone for good.
+    /// Null if it is gone for good. Of a meter, the name of its price.
     name: Option<String>,
     sku: String,
     kind: Option<String>,
@@ -49,6 +54,27 @@ struct BillingItemView {
     amount: String,
     /// Seconds that it ran of the month's seconds so far, without what is paid ahead.
     utilisation: Option<String>,
+    /// What was used. Null of a resource.
+    metered: Option<MeterUsageView>,
+}
+
+#[derive(Debug, Serialize)]
+struct MeterUsageView {
+    quantity: String,
+    /// The unit in which it is shown. Null: single units.
+    unit_name: Option<String>,
+    unit_size: Option<String>,
+    /// USD for a single unit. Null if it was not the same all month.
+    rate: Option<String>,
+    /// The parts by their labels, the dearest first.
+    labels: Vec<LabelledUsageView>,
+}
+
+#[derive(Debug, Serialize)]
+struct LabelledUsageView {
+    labels: UsageLabels,
+    quantity: String,
+    amount: String,
 }
 
 /// A month, or what there is of it.
@@ -70,7 +96,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     let found = billing.store.named_project(on.account(), &id).await?;
     let project = found.ok_or_else(|| Refusal::UnknownProject { project: id.clone() })?;
     let (state, list) = on.look(|view| (view.state().clone(), view.billables().clone())).await?;
-    let time = ServiceTime { from: month.from, until: month.until };
+    let time = (ServiceTime { from: month.from, until: month.until }, SpendingSteps::Whole);
     let prices = billing.prices(call.now).await?;
     let BoundedRead::All(spending) =
         billing.store.spending(on.account(), time, &list, &prices, READS_MAX).await?
@@ -133,7 +159,10 @@ impl BilledAccount<'_> {
         month: &BillingMonth,
     ) -> Result<(Usd, Vec<BillingItemView>), Refusal> {
         let (mut items, mut total, mut seen) = (Vec::new(), Usd::ZERO, Vec::new());
-        for (item, spent) in spending.iter().filter(|(item, _)| item.project() == Some(project)) {
+        let mut meters: BTreeMap<&Sku, Vec<(&UsageLabels, SpentAmount)>> = BTreeMap::new();
+        for ((_, item), spent) in
+            spending.iter().filter(|((_, item), _)| item.project() == Some(project))
+        {
             total += spent.amount;
             match item {
                 SpendingItem::Resource(id, Some(identity)) => {
@@ -144,11 +173,12 @@ impl BilledAccount<'_> {
                 }
                 // Neither names its project. The filter leaves them out.
                 SpendingItem::Resource(_, None) | SpendingItem::PaidLater => {}
-                SpendingItem::Meter(_, sku) => {
-                    items.push((spent.amount, self.meter(sku, spent.amount)));
+                SpendingItem::Meter(_, sku, labels) => {
+                    meters.entry(sku).or_default().push((labels, *spent));
                 }
             }
         }
+        items.extend(meters.into_iter().map(|(sku, parts)| self.meter(sku, parts)));
         let others = self.list.resources.values().filter(|resource| resource.project == *project);
         for resource in others
             .filter(|resource| self.was_there(resource, month) && !seen.contains(&&resource.id))
@@ -172,19 +202,47 @@ impl BilledAccount<'_> {
         Ok((total, items.into_iter().map(|(_, item)| item).collect()))
     }
 
-    fn meter(&self, sku: &Sku, amount: Usd) -> BillingItemView {
-        BillingItemView {
+    /// The usage of a SKU, with its cost.
+    fn meter(
+        &self,
+        sku: &Sku,
+        mut parts: Vec<(&UsageLabels, SpentAmount)>,
+    ) -> (Usd, BillingItemView) {
+        let mut sum = SpentAmount::default();
+        for (_, spent) in &parts {
+            sum.add(*spent);
+        }
+        parts.sort_by_key(|(_, spent)| std::cmp::Reverse(spent.amount));
+        let price = self.prices.at(sku, self.now);
+        let display = price.map(|price| DisplayView::of(&price.display)).unwrap_or_default();
+        let units = |spent: SpentAmount| spent.metered.map(|metered| metered.quantity);
+        let quantity = |spent| units(spent).unwrap_or(Quantity::ZERO).to_string();
+        let labelled = parts.iter().map(|(labels, spent)| LabelledUsageView {
+            labels: (*labels).clone(),
+            quantity: quantity(*spent),
+            amount: spent.amount.to_string(),
+        });
+        let metered = MeterUsageView {
+            quantity: quantity(sum),
+            unit_name: display.unit_name,
+            unit_size: display.unit_size,
+            rate: sum.metered.and_then(|metered| metered.rate()).map(Rate::shown),
+            labels: labelled.collect(),
+        };
+        let item = BillingItemView {
             resource: None,
-            name: None,
+            name: Some(display.name.unwrap_or_else(|| sku.to_string())),
             sku: sku.to_string(),
-            kind: self.prices.at(sku, self.now).map(|price| price.kind.to_string()),
+            kind: price.map(|price| price.kind.to_string()),
             state: None,
             rate_per_hour: None,
             seconds: 0,
             hours: four_decimals(0, HOUR),
-            amount: amount.to_string(),
+            amount: sum.amount.to_string(),
             utilisation: None,
-        }
+            metered: Some(metered),
+        };
+        (sum.amount, item)
     }
 
     fn resource(
@@ -212,6 +270,7 @@ impl BilledAccount<'_> {
             hours: four_decimals(spent.seconds, HOUR),
             amount: spent.amount.to_string(),
             utilisation: Some(four_decimals(ran, so_far)),
+            metered: None,
         })
     }
 

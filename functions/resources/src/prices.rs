@@ -7,12 +7,15 @@ use tollgate::domain::timestamp::Timestamp;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::runtime::billing::Billing;
+use tollgate::views::price_display::DisplayView;
 
 use crate::paging::{ListPage, limit};
 
 #[derive(Debug, Serialize)]
 struct SkuPriceView {
     sku: String,
+    #[serde(flatten)]
+    display: DisplayView,
     /// `hour` or `quantity`.
     unit: PriceUnit,
     kind: String,
@@ -62,6 +65,7 @@ fn shown(price: &Price, prices: &PriceList, now: Timestamp) -> SkuPriceView {
     });
     SkuPriceView {
         sku: price.sku.to_string(),
+        display: DisplayView::of(&price.display),
         unit: price.unit,
         kind: price.kind.to_string(),
         rate: price.rate.shown(),

@@ -1,5 +1,8 @@
-//! Metered usage: what the platform reports of it.
+//! Metered usage: what the platform reports of it, and the credit that is held for it.
 
+mod allowance;
+mod holds;
+mod priced;
 mod report;
 
 use lambda_http::{Body, Request, Response};
@@ -20,6 +23,12 @@ async fn route(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError>
     call.caller()?;
     match call.route.as_str() {
         "POST /v1/usage" => report::report(billing, call).await,
+        "GET /v1/allowance" => allowance::get(billing, call).await,
+        "POST /v1/holds" => holds::create(billing, call).await,
+        "GET /v1/holds/{hold}" => holds::get(billing, call).await,
+        "POST /v1/holds/{hold}/capture" => holds::capture(billing, call).await,
+        "POST /v1/holds/{hold}/extend" => holds::extend(billing, call).await,
+        "POST /v1/holds/{hold}/release" => holds::release(billing, call).await,
         _ => Err(handler::no_such_route(call)),
     }
 }

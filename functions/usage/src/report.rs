@@ -1,16 +1,13 @@
-//! `POST /v1/usage`: the platform reports what was used. It is billed at the end of its hour, or at
+//! `POST /v1/usage`: the platform reports what was used, singly or in batches. It is billed at the end of its hour, or at
 //! once when everything that is not billed is worth a dollar or all the credit.
 
 use serde::{Deserialize, Serialize};
 use tollgate::domain::event::Cause;
 use tollgate::domain::ids::{AccountId, CounterName, ProjectId, RequestKey, Sku};
 use tollgate::domain::money::{Quantity, REPORT_COST_MAX, ReportedQuantity, Usd};
-use tollgate::domain::prices::PriceList;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, OwnedProject};
-use tollgate::domain::settle::metered::{
-    USAGE_BY_HOUR, UnbilledList, bill_at_once_limit, price_of_hour,
-};
+use tollgate::domain::settle::metered::{USAGE_BY_HOUR, UnbilledList, bill_at_once_limit};
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::domain::usage::{LATE_SECONDS_MAX, UsageLabels};
@@ -22,12 +19,19 @@ use tollgate::store::{
     CommandError, Plan, ReportOutcome, ReportRules, ReportedAmount, RowOrder, UsageReport,
 };
 
+use crate::priced;
+
+mod batch;
+
 /// How far ahead, because clocks differ.
 const EARLY_SECONDS_MAX: i64 = 5 * MINUTE;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UsageRequest {
+    /// In a batch only.
+    #[serde(default)]
+    account: Option<AccountId>,
     project: ProjectId,
     sku: Sku,
     #[serde(default)]
@@ -53,38 +57,57 @@ struct UsageView {
     reading: Option<String>,
 }
 
-/// Handles `POST /v1/usage`.
+/// Handles `POST /v1/usage`: one report, or a batch of them.
 pub(crate) async fn report(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.caller_with(PLATFORM_SCOPE)?;
+    if let Some(reports) = batch::reports(call)? {
+        return batch::count_all(billing, call, reports).await;
+    }
     let body: UsageRequest = call.json()?;
+    if body.account.is_some() {
+        let why = "is for batches. Name the account in the header Tollgate-Account.";
+        return Err(invalid("account", why).into());
+    }
     let on = OnAccount::of_caller(billing, call)?;
     // A key is noted for accounts that exist only.
     if call.request_key().is_some() {
         on.ensure_open().await?;
     }
     // Usage without `at` counts at the time of the first request under its key.
-    handler::once_since(billing, on.account(), call, |first_at| {
-        count(billing, call, &on, body, first_at)
+    handler::once_since(billing, on.account(), call, |first_at| async move {
+        let CountedReport { view, worth, opened } =
+            count(billing, call, &on, body, first_at).await?;
+        bill_at_once(billing, &on, worth, call.now).await;
+        let answer = ApiAnswer::ok(&view)?;
+        Ok(match opened {
+            Some(seq) => answer.of_row(seq),
+            None => answer,
+        })
     })
     .await
 }
 
+/// A report that was answered.
+struct CountedReport {
+    view: UsageView,
+    /// What it adds to the unbilled usage, in USD. `None` if it adds nothing.
+    worth: Option<Usd>,
+    /// The row that opened its meter.
+    opened: Option<u64>,
+}
+
+/// Counts a report. Bills nothing.
 async fn count(
     billing: &Billing,
     call: &ApiCall,
     on: &OnAccount<'_>,
     body: UsageRequest,
     first_at: Timestamp,
-) -> Result<ApiAnswer, ApiError> {
+) -> Result<CountedReport, ApiError> {
     let report = usage_report(body, first_at)?;
-    let prices = billing.prices(call.now).await?;
-    let hour = report.at.hour().start();
-    let price = |prices: &PriceList| price_of_hour(prices, &report.sku, hour, call.now);
-    let rate = match price(&prices) {
-        Ok(rate) => rate,
-        // The first price of the SKU may be newer than the list that is kept here.
-        Err(_) => price(&*billing.fresh_prices(call.now).await?)?,
-    };
+    let (hour, sku) = (report.at.hour().start(), std::iter::once(&report.sku));
+    let rates = priced::rates(billing, sku, hour, call.now).await?;
+    let rate = rates.first().copied().unwrap_or_default();
     check_not_before_opening(billing, on.account(), &report).await?;
     let format = billing.settings.policy.row_format;
     if format < USAGE_BY_HOUR && needs_its_hour(&report) {
@@ -98,15 +121,12 @@ async fn count(
         opened = open_meter(billing, on, call, &report).await?;
         reported = billing.store.report(on.account(), &report, rules).await?;
     }
-    if let ReportOutcome::Counted(added) | ReportOutcome::Repeated(added) = reported
-        && let Err(fault) =
-            bill_if_limit_reached(billing, on, rate.for_quantity(added), call.now).await
-    {
-        // It is counted, and the next report or the end of the hour bills it.
-        tracing::warn!(account = %on.account(), %fault, "usage is not billed at once");
-    }
+    let mut worth = None;
     let (status, reading) = match reported {
-        ReportOutcome::Counted(_) | ReportOutcome::Repeated(_) => ("counted", None),
+        ReportOutcome::Counted(added) | ReportOutcome::Repeated(added) => {
+            worth = Some(rate.for_quantity(added));
+            ("counted", None)
+        }
         ReportOutcome::NotNewer(reading) => ("not_newer", Some(reading.to_string())),
         ReportOutcome::WentBack(reading) => {
             let (account, sku) = (on.account(), &report.sku);
@@ -127,11 +147,20 @@ async fn count(
             return Err(Refusal::UnknownMeter { project, sku }.into());
         }
     };
-    let answer = ApiAnswer::ok(&UsageView { status, reading })?;
-    Ok(match opened {
-        Some(seq) => answer.of_row(seq),
-        None => answer,
-    })
+    Ok(CountedReport { view: UsageView { status, reading }, worth, opened })
+}
+
+/// Bills what is not billed, if it is much. Reports that cannot be billed now are counted, and the
+/// next report or the end of the hour bills them.
+async fn bill_at_once(billing: &Billing, on: &OnAccount<'_>, worth: Option<Usd>, now: Timestamp) {
+    let Some(worth) = worth else { return };
+    if let Err(fault) = bill_if_limit_reached(billing, on, worth, now).await {
+        tracing::warn!(account = %on.account(), %fault, "usage is not billed at once");
+    }
+}
+
+fn invalid(field: &str, why: &str) -> Problem {
+    Problem::new(ProblemCode::InvalidBody, format!("{field}: {why}")).with("parameter", field)
 }
 
 /// Whether a report says more than releases before format 6 count.
@@ -143,10 +172,7 @@ fn needs_its_hour(report: &UsageReport) -> bool {
 }
 
 fn usage_report(body: UsageRequest, now: Timestamp) -> Result<UsageReport, Problem> {
-    let UsageRequest { project, sku, reading, counter, quantity, id, at, labels } = body;
-    let invalid = |field: &str, why: &str| {
-        Problem::new(ProblemCode::InvalidBody, format!("{field}: {why}")).with("parameter", field)
-    };
+    let UsageRequest { project, sku, reading, counter, quantity, id, at, labels, .. } = body;
     let stated_at: Option<Timestamp> =
         at.map(|at| at.parse()).transpose().map_err(|error| invalid("at", &format!("{error}.")))?;
     let at = stated_at.unwrap_or(now);

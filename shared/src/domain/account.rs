@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::fund::Fund;
+use crate::domain::holds::{HeldShare, Hold, HoldId};
 use crate::domain::ids::{CardId, CustomerId, DisputeId, Kind, PaymentId, ResourceId, Sku};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
@@ -25,6 +27,9 @@ pub struct AccountState {
     /// Paid credit, in USD. Below zero after a refund or dispute of credit that was already spent.
     #[serde(rename = "c", default, skip_serializing_if = "Usd::is_zero")]
     pub paid: Usd,
+    /// Open holds, oldest first. What they keep is part of the funds.
+    #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
     /// Free credit (trials and bonuses), by number.
     #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,
@@ -265,7 +270,7 @@ pub struct Suspension {
     /// needed.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub warn_at: Option<Timestamp>,
-    /// The remaining balance at the suspension. Only a higher balance ends the suspension. The
+    /// The available credit at the suspension. Only more of it ends the suspension. The
     /// remainder can be less than the cost of one second, and must not count as new credit.
     #[serde(rename = "l", default, skip_serializing_if = "Usd::is_zero")]
     pub floor: Usd,
@@ -754,10 +759,10 @@ impl AccountState {
             && self.trial.as_ref().is_some_and(|trial| trial.phase == TrialPhase::Active)
     }
 
-    /// Whether the balance exceeds the remainder at the suspension.
+    /// Whether the available credit exceeds the remainder at the suspension.
     #[must_use]
     pub fn is_above_floor(&self) -> bool {
-        self.balance() > self.floor()
+        self.available() > self.floor()
     }
 
     /// What is owed at `now`, in USD, with the data that was kept since the last row.
@@ -788,7 +793,7 @@ impl AccountState {
             Standing::Good | Standing::Closed => false,
         };
         let owed = self.owed_at(now.plus(HOUR));
-        let missing = (self.floor() + owed - self.balance()).or_zero();
+        let missing = (self.floor() + owed - self.available()).or_zero();
         let cents = (missing.decimal() * Decimal::ONE_HUNDRED).floor() + Decimal::ONE;
         let needed = Usd::new(cents / Decimal::ONE_HUNDRED).ok();
         needed.filter(|_| is_ended_by_credit && self.frozen.is_empty())
@@ -846,6 +851,64 @@ impl AccountState {
     pub(crate) fn set_trial_phase(&mut self, phase: TrialPhase) {
         if let Some(trial) = &mut self.trial {
             trial.phase = phase;
+        }
+    }
+}
+
+impl AccountState {
+    /// An open hold.
+    #[must_use]
+    pub fn hold(&self, id: HoldId) -> Option<&Hold> {
+        self.holds.iter().find(|hold| hold.id == id)
+    }
+
+    /// What all holds keep, in USD.
+    #[must_use]
+    pub fn held(&self) -> Usd {
+        self.holds.iter().map(Hold::amount).sum()
+    }
+
+    /// What all holds keep of a fund, in USD.
+    #[must_use]
+    pub fn held_of(&self, fund: Fund) -> Usd {
+        self.holds.iter().map(|hold| hold.of_fund(fund)).sum()
+    }
+
+    /// The balance less what is held, in USD. Below zero if usage was billed beyond it.
+    #[must_use]
+    pub fn available(&self) -> Usd {
+        self.balance() - self.held()
+    }
+
+    /// The paid credit that is not held, in USD.
+    #[must_use]
+    pub fn free_paid(&self) -> Usd {
+        self.paid - self.held_of(Fund::Paid)
+    }
+
+    /// The credit of a grant that is not held, in USD.
+    #[must_use]
+    pub fn free_of_grant(&self, number: u32) -> Usd {
+        let remaining = self.grant(number).map_or(Usd::ZERO, |grant| grant.remaining);
+        remaining - self.held_of(Fund::Grant(number))
+    }
+
+    /// The same account without holds that have expired at an instant. They hold nothing, although no
+    /// row says so yet.
+    #[must_use]
+    pub fn without_expired_holds(&self, now: Timestamp) -> AccountState {
+        let mut state = self.clone();
+        state.holds.retain(|hold| hold.expires_at > now);
+        state
+    }
+
+    pub(crate) fn end_hold(&mut self, id: HoldId) {
+        self.holds.retain(|hold| hold.id != id);
+    }
+
+    pub(crate) fn set_held(&mut self, id: HoldId, shares: &[HeldShare]) {
+        for hold in self.holds.iter_mut().filter(|hold| hold.id == id) {
+            hold.shares = shares.to_vec();
         }
     }
 }

@@ -27,6 +27,9 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
     }
     count_trial_use(&mut next, state, event);
     event.change.apply(&mut next, RowPlace { seq: state.next_seq, at: event.at });
+    for cut in &event.cuts {
+        next.set_held(cut.id, &cut.left);
+    }
     if event.amount().is_positive() && !event.change.is_use() {
         next.refill.respite = None;
         end_look_at_refill(&mut next);

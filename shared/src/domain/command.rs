@@ -11,13 +11,15 @@ use crate::domain::event::{
     CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, RefillDecline, StartKind, TakeBack,
 };
 use crate::domain::funds::FundShare;
+use crate::domain::holds::HoldId;
 use crate::domain::ids::{
-    CardFingerprint, CardId, CustomerId, DisputeId, FraudWarningId, PaymentId, Sku,
+    CardFingerprint, CardId, CustomerId, DisputeId, FraudWarningId, PaymentId, ProjectId, Sku,
 };
-use crate::domain::money::{Rate, Usd};
+use crate::domain::money::{Quantity, Rate, Usd};
 use crate::domain::payment_records::{RecordedTotals, TakenTotals};
 use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
+use crate::domain::usage::UsageLabels;
 
 /// A request to change an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +73,40 @@ pub enum Command {
         stops: Vec<ResourceStop>,
     },
     OpenMeter(Meter),
+    /// Sets credit aside for usage to come.
+    Hold {
+        project: ProjectId,
+        /// What it may pay for.
+        skus: BTreeSet<Sku>,
+        /// In USD, above zero.
+        amount: Usd,
+        /// For how long.
+        seconds: i64,
+    },
+    ExtendHold {
+        hold: HoldId,
+        /// What it may pay for.
+        skus: BTreeSet<Sku>,
+        /// For how long from now on.
+        seconds: i64,
+    },
+    /// Bills what was used under a hold.
+    CaptureHold {
+        hold: HoldId,
+        usage: Vec<CapturedUsage>,
+        /// Whether the rest of the hold is released.
+        is_last: bool,
+    },
+    /// Bills what was used under a hold that was released or has expired.
+    CaptureLate {
+        hold: HoldId,
+        usage: Vec<CapturedUsage>,
+        /// Whether no row is known that ended the hold.
+        ends: bool,
+    },
+    ReleaseHold {
+        hold: HoldId,
+    },
     /// Stops everything, by staff.
     Suspend {
         /// All billed resources.
@@ -250,6 +286,11 @@ impl Command {
             | Command::Stop { .. }
             | Command::Delete { .. }
             | Command::OpenMeter(_)
+            | Command::Hold { .. }
+            | Command::ExtendHold { .. }
+            | Command::CaptureHold { .. }
+            | Command::CaptureLate { .. }
+            | Command::ReleaseHold { .. }
             | Command::Suspend { .. }
             | Command::Resume { .. }
             | Command::ConfirmDeletion { .. }
@@ -286,6 +327,17 @@ pub struct BonusGrant {
     pub expires_at: Timestamp,
     /// SKUs that the grant does not pay for.
     pub excludes: BTreeSet<Sku>,
+}
+
+/// What was used under a hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapturedUsage {
+    pub project: ProjectId,
+    pub sku: Sku,
+    pub labels: UsageLabels,
+    pub quantity: Quantity,
+    /// The price, in USD per unit.
+    pub rate: Rate,
 }
 
 /// A resource to start.

@@ -14,7 +14,7 @@ use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
 fn cause_of(change: &Change) -> LowCause {
     match change {
-        Change::Billing(_) => LowCause::Usage,
+        Change::Billing(_) | Change::Hold(_) => LowCause::Usage,
         Change::Resource(_) => LowCause::Resources,
         Change::Refill(_) => LowCause::Refills,
         Change::Payment(_) | Change::Grant(_) | Change::Standing(_) | Change::Staff(_) => {
@@ -34,7 +34,18 @@ pub(crate) fn low_to_tell(
     let cause = cause_of(&event.change);
     let is_told = before.low_told.get(&cause).is_some_and(|at| is_recent(*at, counted_at(event)));
     let is_known = policy.row_format >= RowFormat::new(3);
-    (is_known && !is_told && becomes_low(event, after, policy)).then_some(cause)
+    // A hold moves no money, so only the state before it says what was available.
+    let sure_before = match &event.change {
+        Change::Hold(_) => sure_credit(before, event.at),
+        Change::Payment(_)
+        | Change::Grant(_)
+        | Change::Resource(_)
+        | Change::Billing(_)
+        | Change::Standing(_)
+        | Change::Refill(_)
+        | Change::Staff(_) => sure_credit_before(event, after),
+    };
+    (is_known && !is_told && falls_low(event, after, sure_before, policy)).then_some(cause)
 }
 
 /// Records that a row tells of low credit.
@@ -49,9 +60,14 @@ fn is_recent(at: Timestamp, now: Timestamp) -> bool {
     now - at < DAY
 }
 
-/// Whether a row takes the credit below the limit while no refill is pending. `state` is the state
-/// after the row.
+/// Whether a row of format 2 takes the credit below the limit while no refill is pending. `state` is
+/// the state after the row.
 pub(crate) fn becomes_low(event: &Event, state: &AccountState, policy: &Policy) -> bool {
+    falls_low(event, state, sure_credit_before(event, state), policy)
+}
+
+/// `sure_before`: the sure credit before the row, in USD.
+fn falls_low(event: &Event, state: &AccountState, sure_before: Usd, policy: &Policy) -> bool {
     let is_wanted = matches!(event.want, Some(RefillWant::Now { .. }));
     let is_refilled = is_wanted || state.refill.wanted.is_some() || state.refill.attempt.is_some();
     let credit = sure_credit(state, counted_at(event));
@@ -69,7 +85,7 @@ pub(crate) fn becomes_low(event: &Event, state: &AccountState, policy: &Policy) 
         return false;
     }
     let Some(rate) = event.change.rate_before(state) else { return true };
-    low_below(state, rate, policy).is_none_or(|limit| sure_credit_before(event, state) >= limit)
+    low_below(state, rate, policy).is_none_or(|limit| sure_before >= limit)
 }
 
 /// The limit of low credit: the cost of one day, or the refill threshold if it is lower and a
@@ -93,10 +109,10 @@ fn low_below(state: &AccountState, rate: Rate, policy: &Policy) -> Option<Usd> {
 }
 
 /// The credit that surely pays for everything in the day after an instant, in USD: paid credit, and
-/// grants that exclude nothing and do not expire within that day.
+/// grants that exclude nothing and do not expire within that day, without what is held.
 pub(crate) fn sure_credit(state: &AccountState, at: Timestamp) -> Usd {
-    state.paid
-        + state.grants.iter().filter(|grant| is_sure(grant, at)).map(|grant| grant.remaining).sum()
+    let sure = state.grants.iter().filter(|grant| is_sure(grant, at));
+    state.free_paid() + sure.map(|grant| state.free_of_grant(grant.number)).sum()
 }
 
 fn is_sure(grant: &Grant, at: Timestamp) -> bool {

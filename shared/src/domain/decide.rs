@@ -3,6 +3,7 @@
 //! Each decision first checks for refusals, in the order of [`Refusal`]. After the last check it
 //! must succeed. This code does not read the clock, the list of resources or any outside system.
 
+mod holds;
 mod money;
 mod refills;
 pub(crate) mod resources;
@@ -106,6 +107,19 @@ pub fn decide(
         Command::Stop { stops } => resources::stop(state, stops, policy, now),
         Command::Delete { stops } => resources::delete(state, stops, policy, now),
         Command::OpenMeter(meter) => Ok(resources::open_meter(meter)),
+        Command::Hold { project, skus, amount, seconds } => {
+            holds::hold(state, (project, skus), *amount, *seconds, policy, now)
+        }
+        Command::ExtendHold { hold, skus, seconds } => {
+            holds::extend(state, *hold, skus, *seconds, policy, now)
+        }
+        Command::CaptureHold { hold, usage, is_last } => {
+            holds::capture(state, (*hold, *is_last), usage, now)
+        }
+        Command::CaptureLate { hold, usage, ends } => {
+            holds::capture_late(state, (*hold, *ends), usage, now)
+        }
+        Command::ReleaseHold { hold } => holds::release(state, *hold),
         Command::Suspend { stops, reason } => resources::suspend(state, stops, reason, policy, now),
         Command::Resume { billed, more } => resources::check_suspended_by_staff(state).map(|()| {
             let (billed, more) = (billed.clone(), *more);
@@ -212,8 +226,13 @@ pub(crate) fn finish(
         respite_from: None,
         warn_at: None,
         uses_up_credit: false,
+        cuts: Vec::new(),
     };
-    let after = apply(state, &event);
+    let mut after = apply(state, &event);
+    event.cuts = holds::cuts(&after, &event);
+    if !event.cuts.is_empty() {
+        after = apply(state, &event);
+    }
     if !after.balance().is_bounded() || !after.paid.is_bounded() {
         return Err(Refusal::BalanceOverflow);
     }
@@ -272,7 +291,7 @@ fn check_settled(state: &AccountState, policy: &Policy, now: Timestamp) -> Resul
 
 /// The end of the respite that a row begins.
 fn respite_to_begin(after: &AccountState, event: &Event, policy: &Policy) -> Option<Timestamp> {
-    let is_low = |agreed: RefillAgreement| after.balance() < agreed.threshold;
+    let is_low = |agreed: RefillAgreement| after.available() < agreed.threshold;
     let is_under_way = refill_under_way_since(after).is_some();
     let is_wanted = matches!(event.want, Some(RefillWant::Now { .. }));
     let begins = is_wanted || (is_under_way && after.refill.agreement.is_some_and(is_low));

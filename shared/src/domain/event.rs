@@ -11,6 +11,7 @@
 mod billing;
 mod family;
 mod grant;
+mod hold;
 mod lines;
 mod list_change;
 mod payment;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::account::{AccountState, Grant, KeptCharge, LowCause, RefillPurpose};
 use crate::domain::funds::FundDelta;
+use crate::domain::holds::HoldCut;
 use crate::domain::ids::{AccountId, RequestKey};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::payment_records::RecordedChange;
@@ -34,6 +36,7 @@ pub use billing::BillingChange;
 use family::ChangeFamily;
 pub(crate) use family::RowPlace;
 pub use grant::{AcceptedRefill, GrantChange};
+pub use hold::HoldChange;
 pub use lines::{BilledLines, ChunkedLines, MeterLine, ResourceLine};
 pub use list_change::ListChange;
 pub use payment::{
@@ -57,6 +60,8 @@ stored_form::families! {
     Refill(RefillChange),
     /// Actions of the operator's staff.
     Staff(StaffChange),
+    /// Credit that is set aside.
+    Hold(HoldChange),
 }
 
 /// One fact about an account.
@@ -103,6 +108,9 @@ pub struct Event {
     /// is suspended for it. False in rows of formats before 6.
     #[serde(rename = "z", with = "yes_no", default, skip_serializing_if = "is_false")]
     pub uses_up_credit: bool,
+    /// What is left of holds from which the row takes credit. None in rows of formats before 6.
+    #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<HoldCut>,
 }
 
 /// For `skip_serializing_if`, which passes a reference.
@@ -141,7 +149,8 @@ impl Event {
             | Change::Billing(_)
             | Change::Standing(_)
             | Change::Refill(_)
-            | Change::Staff(_) => None,
+            | Change::Staff(_)
+            | Change::Hold(_) => None,
         }
     }
 
@@ -248,6 +257,22 @@ impl Change {
     #[must_use]
     pub fn lines(&self) -> Option<&BilledLines> {
         self.family().lines()
+    }
+
+    /// The metered usage that the row bills.
+    #[must_use]
+    pub fn meter_lines(&self) -> &[MeterLine] {
+        match self {
+            Change::Billing(BillingChange::Metered { lines, .. }) => lines,
+            Change::Hold(change) => change.lines(),
+            Change::Payment(_)
+            | Change::Grant(_)
+            | Change::Resource(_)
+            | Change::Billing(_)
+            | Change::Standing(_)
+            | Change::Refill(_)
+            | Change::Staff(_) => &[],
+        }
     }
 
     /// The same change with other lines. Rows too large for one item are stored this way.

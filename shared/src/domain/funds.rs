@@ -11,25 +11,12 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::account::{AccountState, Grant};
+use crate::domain::account::AccountState;
+pub use crate::domain::fund::{Fund, FundShare};
+use crate::domain::holds::HeldShare;
 use crate::domain::ids::Sku;
 use crate::domain::money::Usd;
 use crate::domain::timestamp::Timestamp;
-
-/// A fund of an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fund {
-    Paid,
-    /// The grant with this number. Numbers start at 1.
-    Grant(u32),
-}
-
-/// The amount that a fund paid (below zero) or got back (above zero), in USD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FundShare {
-    pub fund: Fund,
-    pub amount: Usd,
-}
 
 /// The change of a fund in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +47,8 @@ struct FundPot {
     used_before: Usd,
     remaining: Usd,
     used: Usd,
+    /// The part that holds keep. Only a capture of such a hold draws it.
+    held: Usd,
 }
 
 #[derive(Clone, Debug)]
@@ -75,19 +64,15 @@ impl<'a> Purse<'a> {
     /// The funds that can pay from `instant` on, within the current period.
     #[must_use]
     pub fn within_period(state: &'a AccountState, instant: Timestamp) -> Purse<'a> {
-        Purse::new(
-            state.paid,
-            state.period.as_ref().map_or(Usd::ZERO, |period| period.used),
-            &state.grants,
-            instant,
-        )
+        let used = state.period.as_ref().map_or(Usd::ZERO, |period| period.used);
+        Purse::new(state, used, instant)
     }
 
     /// The funds that can pay for a period that starts at `instant`. Amounts spent on the previous
     /// period are final.
     #[must_use]
     pub fn for_new_period(state: &'a AccountState, instant: Timestamp) -> Purse<'a> {
-        let mut purse = Purse::new(state.paid, Usd::ZERO, &state.grants, instant);
+        let mut purse = Purse::new(state, Usd::ZERO, instant);
         for grant in &mut purse.grants {
             grant.pot.used_before = Usd::ZERO;
             grant.pot.used = Usd::ZERO;
@@ -98,35 +83,36 @@ impl<'a> Purse<'a> {
     /// The same funds, as far as they can pay at a later instant.
     #[must_use]
     pub fn at(&self, instant: Timestamp) -> Purse<'a> {
-        let lasting = self.grants.iter().filter(|grant| grant.expires_at > instant);
-        let spendable: Usd = lasting.map(|grant| grant.pot.remaining).sum();
-        let budget = self.budget.min((self.paid.remaining + spendable).or_zero());
-        Purse { budget, instant, ..self.clone() }
+        let later = Purse { instant, ..self.clone() };
+        Purse { budget: self.budget.min(later.free()), ..later }
     }
 
-    fn new(paid: Usd, used: Usd, grants: &'a [Grant], instant: Timestamp) -> Purse<'a> {
-        let mut pots: Vec<GrantPot<'a>> = grants
+    fn new(state: &'a AccountState, used: Usd, instant: Timestamp) -> Purse<'a> {
+        let mut grants: Vec<GrantPot<'a>> = state
+            .grants
             .iter()
             .map(|grant| GrantPot {
                 number: grant.number,
                 amount: grant.amount,
                 expires_at: grant.expires_at,
                 excludes: &grant.excludes,
-                pot: FundPot::new(grant.remaining, grant.used),
+                pot: FundPot::new(
+                    grant.remaining,
+                    grant.used,
+                    state.held_of(Fund::Grant(grant.number)),
+                ),
             })
             .collect();
-        pots.sort_by_key(|grant| (grant.expires_at, grant.number));
-        let spendable: Usd = pots
-            .iter()
-            .filter(|grant| grant.expires_at > instant)
-            .map(|grant| grant.pot.remaining)
-            .sum();
-        Purse {
-            paid: FundPot::new(paid, used),
-            budget: (paid + spendable).or_zero(),
-            grants: pots,
-            instant,
-        }
+        grants.sort_by_key(|grant| (grant.expires_at, grant.number));
+        let paid = FundPot::new(state.paid, used, state.held_of(Fund::Paid));
+        let purse = Purse { paid, budget: Usd::ZERO, grants, instant };
+        Purse { budget: purse.free(), ..purse }
+    }
+
+    /// All credit that has not expired and is not held, in USD. Never below zero.
+    fn free(&self) -> Usd {
+        let lasting = self.grants.iter().filter(|grant| grant.expires_at > self.instant);
+        (self.paid.free() + lasting.map(|grant| grant.pot.free()).sum()).or_zero()
     }
 
     /// The number of grants that can pay for a SKU. Lines with the fewest are paid first.
@@ -151,9 +137,9 @@ impl<'a> Purse<'a> {
             .grants
             .iter()
             .filter(|grant| grant.can_pay(sku, self.instant))
-            .map(|grant| grant.pot.remaining)
+            .map(|grant| grant.pot.free())
             .sum();
-        (grants + self.paid.remaining.or_zero()).min(self.budget)
+        (grants + self.paid.free().or_zero()).min(self.budget)
     }
 
     /// Pays for time: from the eligible grant with the soonest expiry, then the next, then paid
@@ -185,6 +171,61 @@ impl<'a> Purse<'a> {
         shares
     }
 
+    /// Sets an amount aside until an instant, for usage of any of these SKUs: from grants that may
+    /// pay for all of them and do not end before, soonest expiry first, then from paid credit.
+    ///
+    /// # Errors
+    /// The credit that can be held, in USD, if it is less.
+    pub fn hold(
+        &self,
+        skus: &BTreeSet<Sku>,
+        amount: Usd,
+        until: Timestamp,
+    ) -> Result<Vec<HeldShare>, Usd> {
+        let purse = self.at(until.plus(-1));
+        let pays_for_all =
+            |grant: &&GrantPot<'_>| skus.iter().all(|sku| grant.can_pay(sku, purse.instant));
+        let grants = purse.grants.iter().filter(pays_for_all);
+        let mut parts: Vec<HeldShare> = grants
+            .map(|grant| HeldShare { fund: Fund::Grant(grant.number), amount: grant.pot.free() })
+            .collect();
+        parts.push(HeldShare { fund: Fund::Paid, amount: purse.paid.free().or_zero() });
+        let can_be_held = parts.iter().map(|part| part.amount).sum::<Usd>().min(purse.budget);
+        if amount > can_be_held {
+            return Err(can_be_held);
+        }
+        let mut rest = amount;
+        for part in &mut parts {
+            part.amount = part.amount.min(rest);
+            rest -= part.amount;
+        }
+        parts.retain(|part| part.amount.is_positive());
+        Ok(parts)
+    }
+
+    /// Pays for a quantity that was already used from what a hold keeps. Returns what each share
+    /// paid. The rest is for [`Purse::draw_beyond`].
+    pub fn draw_held(&mut self, shares: &[HeldShare], amount: Usd) -> Vec<FundShare> {
+        let (mut rest, mut paid) = (amount, Vec::new());
+        for share in shares {
+            let part = rest.min(share.amount);
+            let pot = match share.fund {
+                Fund::Paid => Some(&mut self.paid),
+                Fund::Grant(number) => self
+                    .grants
+                    .iter_mut()
+                    .find(|grant| grant.number == number)
+                    .map(|grant| &mut grant.pot),
+            };
+            let Some(pot) = pot.filter(|_| part.is_positive()) else { continue };
+            pot.remaining -= part;
+            pot.held -= part;
+            rest -= part;
+            paid.push(FundShare { fund: share.fund, amount: -part });
+        }
+        paid
+    }
+
     /// The credit that can pay for anything, in USD: paid credit and grants that exclude no SKU.
     /// Never below zero.
     #[must_use]
@@ -193,9 +234,9 @@ impl<'a> Purse<'a> {
             .grants
             .iter()
             .filter(|grant| grant.pays_for_anything(self.instant))
-            .map(|grant| grant.pot.remaining)
+            .map(|grant| grant.pot.free())
             .sum();
-        (grants + self.paid.remaining.or_zero()).min(self.budget)
+        (grants + self.paid.free().or_zero()).min(self.budget)
     }
 
     /// The credit of any kind, in USD, whatever it excludes. Never below zero.
@@ -205,9 +246,9 @@ impl<'a> Purse<'a> {
             .grants
             .iter()
             .filter(|grant| grant.expires_at > self.instant)
-            .map(|grant| grant.pot.remaining)
+            .map(|grant| grant.pot.free())
             .sum();
-        (grants + self.paid.remaining.or_zero()).min(self.budget)
+        (grants + self.paid.free().or_zero()).min(self.budget)
     }
 
     /// Pays an amount that is not for time or one SKU, as far as credit of any kind reaches.
@@ -218,7 +259,7 @@ impl<'a> Purse<'a> {
         let mut rest = amount;
         let instant = self.instant;
         for grant in self.grants.iter_mut().filter(|grant| grant.expires_at > instant) {
-            let part = rest.min(grant.pot.remaining);
+            let part = rest.min(grant.pot.free());
             grant.pot.remaining -= part;
             rest -= part;
         }
@@ -288,14 +329,7 @@ impl<'a> Purse<'a> {
 
     /// Makes amounts that were given back available again, before more is drawn in the same row.
     pub(crate) fn recount(&mut self) {
-        let instant = self.instant;
-        let spendable: Usd = self
-            .grants
-            .iter()
-            .filter(|grant| grant.expires_at > instant)
-            .map(|grant| grant.pot.remaining)
-            .sum();
-        self.budget = (self.paid.remaining + spendable).or_zero();
+        self.budget = self.free();
     }
 
     /// The changes by fund.
@@ -314,7 +348,7 @@ impl<'a> Purse<'a> {
             if rest.is_zero() || !grant.can_pay(sku, self.instant) {
                 continue;
             }
-            let part = rest.min(grant.pot.remaining);
+            let part = rest.min(grant.pot.free());
             grant.pot.remaining -= part;
             match counted {
                 Counted::InPeriod => grant.pot.used += part,
@@ -335,8 +369,13 @@ enum Counted {
 }
 
 impl FundPot {
-    fn new(remaining: Usd, used: Usd) -> FundPot {
-        FundPot { remaining_before: remaining, used_before: used, remaining, used }
+    fn new(remaining: Usd, used: Usd, held: Usd) -> FundPot {
+        FundPot { remaining_before: remaining, used_before: used, remaining, used, held }
+    }
+
+    /// What is not held. Below zero if usage was billed beyond it.
+    fn free(&self) -> Usd {
+        self.remaining - self.held
     }
 
     fn delta(&self, fund: Fund) -> Option<FundDelta> {
@@ -348,13 +387,11 @@ impl FundPot {
 
 impl GrantPot<'_> {
     fn can_pay(&self, sku: &Sku, instant: Timestamp) -> bool {
-        self.pot.remaining.is_positive()
-            && self.expires_at > instant
-            && !self.excludes.contains(sku)
+        self.pot.free().is_positive() && self.expires_at > instant && !self.excludes.contains(sku)
     }
 
     fn pays_for_anything(&self, instant: Timestamp) -> bool {
-        self.pot.remaining.is_positive() && self.expires_at > instant && self.excludes.is_empty()
+        self.pot.free().is_positive() && self.expires_at > instant && self.excludes.is_empty()
     }
 
     fn get_back(&mut self, amount: Usd, instant: Timestamp, shares: &mut Vec<FundShare>) -> Usd {
@@ -399,29 +436,10 @@ impl From<FundDelta> for DeltaForm {
     }
 }
 
-/// Stored as a number. 0 is paid credit.
-impl Serialize for Fund {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u32(match self {
-            Fund::Paid => 0,
-            Fund::Grant(number) => *number,
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Fund {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Fund, D::Error> {
-        Ok(match u32::deserialize(deserializer)? {
-            0 => Fund::Paid,
-            number => Fund::Grant(number),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::account::{GrantKind, PaidPeriod};
+    use crate::domain::account::{Grant, GrantKind, PaidPeriod};
 
     fn usd(text: &str) -> Usd {
         text.parse().unwrap()

@@ -420,6 +420,7 @@ pub struct Quantity(Decimal);
 
 impl Quantity {
     pub const ZERO: Quantity = Quantity(Decimal::ZERO);
+    pub const ONE: Quantity = Quantity(Decimal::ONE);
 
     /// From a decimal of at most six decimals.
     ///

@@ -55,6 +55,9 @@ pub struct Policy {
     /// Unbilled usage worth this much is billed at once, before the end of its hour. $1 by default. It
     /// limits the unbilled debt, but not the size of one report.
     pub unbilled_max: Usd,
+    /// How many holds of an account may be open. 10 by default. Each stands in every row of the account
+    /// while it is open.
+    pub holds_max: u32,
     pub trial: TrialPolicy,
     /// Refills from the saved card.
     pub refill: RefillPolicy,
@@ -127,6 +130,7 @@ impl Default for Policy {
             respite_seconds: 10 * MINUTE,
             start_reserve_seconds: 10 * MINUTE,
             unbilled_max: Usd::dollars(1),
+            holds_max: 10,
             trial: TrialPolicy::default(),
             refill: RefillPolicy::default(),
             row_format: RowFormat::WRITTEN,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{Kind, Sku};
-use crate::domain::money::Rate;
+use crate::domain::money::{Quantity, Rate};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{MINUTE, Timestamp};
 
@@ -28,6 +28,74 @@ pub struct Price {
     pub idle_rate: Rate,
     /// The first instant. A full hour, except for the first price of a SKU.
     pub valid_from: Timestamp,
+    /// How customers read it.
+    #[serde(default, skip_serializing_if = "PriceDisplay::is_plain")]
+    pub display: PriceDisplay,
+}
+
+/// How customers read a price, such as "Input tokens, $0.15 for 1M tokens".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceDisplay {
+    /// `None`: the SKU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<DisplayName>,
+    /// Of a metered SKU. `None`: single units without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<DisplayUnit>,
+}
+
+/// The unit in which a quantity is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisplayUnit {
+    /// Such as "1M tokens".
+    pub name: DisplayName,
+    /// How many counted units it has. Above zero.
+    pub size: Quantity,
+}
+
+/// A text that customers read: 1 to 64 bytes without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DisplayName(String);
+
+/// The text cannot be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must have 1 to {DISPLAY_BYTES_MAX} bytes and no control characters")]
+pub struct DisplayNameError;
+
+const DISPLAY_BYTES_MAX: usize = 64;
+
+impl TryFrom<String> for DisplayName {
+    type Error = DisplayNameError;
+
+    fn try_from(text: String) -> Result<DisplayName, DisplayNameError> {
+        let fits = !text.trim().is_empty() && text.len() <= DISPLAY_BYTES_MAX;
+        if fits && !text.chars().any(char::is_control) {
+            Ok(DisplayName(text))
+        } else {
+            Err(DisplayNameError)
+        }
+    }
+}
+
+impl From<DisplayName> for String {
+    fn from(name: DisplayName) -> String {
+        name.0
+    }
+}
+
+impl DisplayName {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PriceDisplay {
+    /// Whether it says nothing.
+    fn is_plain(&self) -> bool {
+        *self == PriceDisplay::default()
+    }
 }
 
 impl Price {
@@ -165,6 +233,7 @@ mod tests {
             rate: rate.parse().unwrap(),
             idle_rate: Rate::ZERO,
             valid_from: at(valid_from),
+            display: PriceDisplay::default(),
         }
     }
 

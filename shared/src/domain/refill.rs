@@ -166,7 +166,7 @@ impl AccountState {
 
     /// Whether what an attempt charges is still needed. A payment of any kind renews a trial.
     fn still_needs(&self, attempt: &RefillAttempt) -> bool {
-        let is_low = |agreed: RefillAgreement| self.balance() < agreed.threshold;
+        let is_low = |agreed: RefillAgreement| self.available() < agreed.threshold;
         match attempt.purpose {
             RefillPurpose::TrialRenewal => !self.is_renewal_withdrawn(),
             RefillPurpose::Threshold => self.refill.agreement.is_some_and(is_low),
@@ -178,7 +178,7 @@ impl AccountState {
     pub(crate) fn still_wants_refill(&self) -> bool {
         let wanted = self.refill.wanted;
         let is_renewal = wanted.is_some_and(|wanted| wanted.purpose == RefillPurpose::TrialRenewal);
-        let is_low = |agreed: RefillAgreement| self.balance() < agreed.threshold;
+        let is_low = |agreed: RefillAgreement| self.available() < agreed.threshold;
         let has_reason = if is_renewal {
             !self.is_renewal_withdrawn()
         } else {
@@ -248,14 +248,16 @@ pub fn want(
     let (amount, purpose) = match after.renewal_due() {
         Some(amount) => (amount, RefillPurpose::TrialRenewal),
         None if after.is_on_trial_terms() => return None,
-        None if after.balance() < agreed.threshold => {
+        None if after.available() < agreed.threshold => {
             (charge(after, agreed, now), RefillPurpose::Threshold)
         }
         None => return None,
     };
-    // The customer may be paying manually with the card that was just saved.
+    // The customer may be paying manually with the card that was just saved. The renewal of what runs
+    // does not wait.
     let look_at = after.refill.look_at.filter(|look_at| *look_at > now);
-    if let Some(look_at) = look_at.filter(|_| purpose == RefillPurpose::Threshold) {
+    let waits = purpose == RefillPurpose::Threshold || after.standing != Standing::Good;
+    if let Some(look_at) = look_at.filter(|_| waits) {
         return Some(RefillWant::At(look_at));
     }
     if is_refill_credit(change) {
@@ -275,7 +277,7 @@ pub fn want(
 /// maximum and what is left of the monthly cap, and never less than the amount.
 fn charge(state: &AccountState, agreed: RefillAgreement, now: Timestamp) -> Usd {
     let goal = agreed.target.unwrap_or(agreed.threshold);
-    let missing = goal + state.owed_at(now.plus(HOUR)) - state.balance();
+    let missing = goal + state.owed_at(now.plus(HOUR)) - state.available();
     let room = state.refill.monthly_cap.map(|cap| cap - state.refill.charged_in_month(now));
     let max = room.map_or(agreed.max(), |room| room.min(agreed.max())).decimal();
     let amount = agreed.amount.decimal();

@@ -3,6 +3,7 @@
 //! It holds business refusals only. Failures of DynamoDB or Stripe are
 //! [`StoreError`](crate::store::StoreError)s and never share a type with "balance too low".
 
+use crate::domain::holds::HoldId;
 use crate::domain::ids::{CardId, Kind, ProjectId, ResourceId, Sku};
 use crate::domain::money::Usd;
 use crate::domain::timestamp::{HOUR, MINUTE, Timestamp};
@@ -84,6 +85,11 @@ pub enum Refusal {
     UnknownCard,
     #[error("project {project} has no meter for {sku}")]
     UnknownMeter { project: ProjectId, sku: Sku },
+    #[error("no such hold")]
+    UnknownHold { hold: HoldId },
+    /// A capture of a SKU that the hold was not made for.
+    #[error("the hold {hold} is not for {sku}. Report that usage by POST /v1/usage")]
+    SkuNotHeld { hold: HoldId, sku: Sku },
     /// The meter exists.
     #[error("project {project} already has a meter for {sku}")]
     MeterExists { project: ProjectId, sku: Sku },
@@ -118,6 +124,9 @@ pub enum Refusal {
     /// No resource returns together with others.
     #[error("no resource was deleted with the account, or it is too late to restore it")]
     NothingDeleted,
+    /// The hold was captured in full, released, has expired, or ended with its account.
+    #[error("the hold {hold} has ended")]
+    HoldEnded { hold: HoldId },
     /// The start is too old to be reported as failed.
     #[error("resource {resource} started at {started_at}, too long ago to report a failed start")]
     StartTooLongAgo { resource: ResourceId, started_at: Timestamp },
@@ -196,6 +205,13 @@ pub enum Refusal {
         "this account has reached its limit of {max} projects. Contact support for a higher limit"
     )]
     ProjectQuota { max: u32 },
+    #[error(
+        "this account has {max} open holds, the most it may have. Capture or release one first"
+    )]
+    TooManyHolds { max: u32 },
+    /// The operator does not write rows of format 6 yet.
+    #[error("holds are not available yet, because the service is being updated")]
+    HoldsNotYet,
     /// The balance after a top-up.
     #[error("the balance must be at most ${max} after a top-up. You can add at most ${room}")]
     BalanceTooHigh { max: Usd, room: Usd },
@@ -267,6 +283,8 @@ impl Refusal {
             | Refusal::NotDeleting
             | Refusal::AccountChanged
             | Refusal::AttemptOpen { .. }
+            | Refusal::HoldsNotYet
+            | Refusal::TooManyHolds { .. }
             | Refusal::TooManyPages { .. }
             | Refusal::TooManyNewPages { .. }
             | Refusal::TooManyRequests { .. } => true,
@@ -291,6 +309,9 @@ impl Refusal {
             | Refusal::UnknownResource { .. }
             | Refusal::UnknownCard
             | Refusal::UnknownMeter { .. }
+            | Refusal::UnknownHold { .. }
+            | Refusal::SkuNotHeld { .. }
+            | Refusal::HoldEnded { .. }
             | Refusal::MeterExists { .. }
             | Refusal::PriceNotAtFullHour
             | Refusal::PriceTooSoon { .. }

@@ -28,10 +28,11 @@ use crate::domain::decide::{
     DecisionOutcome, RESOURCES_PER_ROW_MAX, check_time, finish, resources,
 };
 use crate::domain::event::{
-    BilledLines, BillingChange, Cause, Event, GrantChange, PaymentChange, PendingEnd, RefillChange,
-    ResourceChange, StandingChange,
+    BilledLines, BillingChange, Cause, Event, GrantChange, HoldChange, PaymentChange, PendingEnd,
+    RefillChange, ResourceChange, StandingChange,
 };
 use crate::domain::funds::{Fund, FundDelta, Purse};
+use crate::domain::holds::HoldId;
 use crate::domain::ids::ResourceId;
 use crate::domain::money::{Rate, Usd};
 use crate::domain::refill::respite_until;
@@ -129,6 +130,7 @@ fn carry_out(
 ) -> Result<Option<DecisionOutcome>, Refusal> {
     let state = view.state();
     match obligation {
+        DueObligation::EndHold(hold) => Ok(Some(end_hold(*hold))),
         DueObligation::EndPending(payment) => {
             let (payment, how) = (payment.clone(), PendingEnd::Expired);
             Ok(Some(DecisionOutcome::of(PaymentChange::PaymentEnded { payment, how, known: true })))
@@ -178,7 +180,15 @@ fn pay_ahead(
     if through > from {
         return Ok(usage(state, &billed, purse, &charges, Vec::new(), (from, through)));
     }
-    if respite_until(state, view.policy()).is_some_and(|until| now < until) {
+    let respite_until = respite_until(state, view.policy());
+    // A hold that ended in the respite holds nothing, although its end was due later than this.
+    let waited_until = respite_until.map(|until| until.min(now));
+    let over =
+        waited_until.and_then(|until| state.holds.iter().find(|one| one.expires_at <= until));
+    if let Some(hold) = over {
+        return Ok(Some(end_hold(hold.id)));
+    }
+    if respite_until.is_some_and(|until| now < until) {
         return Ok(None);
     }
     let ended = exhausted(&purse, &charges, from);
@@ -215,7 +225,7 @@ fn pay_owed(state: &AccountState) -> DecisionOutcome {
     let paid = purse.draw_of_any_kind(owed);
     // The suspension ends with the next row, and the charge for kept data with it. A frozen account
     // does not come back, and its data is still kept.
-    let is_above_floor = state.balance() - paid > state.floor();
+    let is_above_floor = state.available() - paid > state.floor();
     let ends = paid == owed && is_above_floor && state.frozen.is_empty();
     let kept =
         state.kept().map(|kept| kept.from_now(state.at, if ends { Rate::ZERO } else { kept.rate }));
@@ -245,11 +255,11 @@ fn usage(
 /// suspended for lack of credit.
 fn has_other_funds(state: &AccountState, ended: &ExhaustedResources<'_>, from: Timestamp) -> bool {
     let other = state.grants.iter().any(|grant| {
-        grant.remaining.is_positive()
+        state.free_of_grant(grant.number).is_positive()
             && grant.expires_at > from
             && !ended.grants.contains(&grant.number)
     });
-    other && state.balance().is_positive()
+    other && state.available().is_positive()
 }
 
 /// `kept`: the total of the idle rates, and since when the kept data is owed.
@@ -378,6 +388,10 @@ fn exhausted_stops(
         .collect()
 }
 
+fn end_hold(hold: HoldId) -> DecisionOutcome {
+    DecisionOutcome::of(HoldChange::HoldExpired { hold })
+}
+
 fn expire_grant(state: &AccountState, number: u32) -> DecisionOutcome {
     let remaining = state.grant(number).map_or(Usd::ZERO, |grant| grant.remaining);
     let delta = FundDelta { fund: Fund::Grant(number), amount: -remaining, used: Usd::ZERO };
@@ -402,7 +416,7 @@ pub(crate) fn restarts(view: &AccountSnapshot<'_>) -> bool {
         .resources
         .values()
         .any(|resource| resource.condition(state) == ResourceCondition::Suspended);
-    let enough = state.balance() >= view.policy().start_credit_min;
+    let enough = state.available() >= view.policy().start_credit_min;
     match state.restart_policy {
         RestartPolicy::InOrder => any && enough,
         RestartPolicy::StayOff => false,

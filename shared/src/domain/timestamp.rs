@@ -83,6 +83,12 @@ impl Timestamp {
         u32::try_from(self.0.div_euclid(DAY)).unwrap_or(u32::MAX)
     }
 
+    /// The first instant of this UTC day.
+    #[must_use]
+    pub fn day_start(self) -> Timestamp {
+        Timestamp(self.0 - self.0.rem_euclid(DAY))
+    }
+
     /// The first instant of the next UTC day.
     #[must_use]
     pub fn next_day(self) -> Timestamp {

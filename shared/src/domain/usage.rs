@@ -31,6 +31,14 @@ pub enum LabelError {
 }
 
 impl UsageLabels {
+    /// The labels of usage whose own labels were too many to be counted separately: `other` is
+    /// `true`.
+    #[must_use]
+    pub fn other() -> UsageLabels {
+        let (name, value) = ("other".parse(), "true".parse());
+        UsageLabels(name.ok().zip(value.ok()).into_iter().collect())
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

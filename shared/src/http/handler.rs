@@ -6,6 +6,7 @@
 use lambda_http::http::StatusCode;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -17,6 +18,7 @@ use crate::domain::resources::Resource;
 use crate::domain::row::{Row, RowError};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
+use crate::http::body;
 use crate::http::call::{self, Acting, ApiCall};
 use crate::http::problem::{Problem, ProblemCode};
 use crate::runtime::billing::{Billing, Opening, Visit};
@@ -309,6 +311,31 @@ pub fn respond(
         None => tracing::info!(account, caller, route, request_id, status, outcome, "request"),
     }
     call::problem(&problem.of_request(request_id))
+}
+
+/// One entry of a list in the body, as JSON of the shape that is needed.
+///
+/// # Errors
+/// [`ProblemCode::InvalidBody`], with the field and why.
+pub fn item_json<T: DeserializeOwned>(entry: &Value) -> Result<T, Problem> {
+    body::read(entry.to_string().as_bytes())
+}
+
+/// The problem of one entry of a list. A failure that is not the caller's is logged.
+#[must_use]
+pub fn item(billing: &Billing, call: &ApiCall, failed: ApiError) -> Problem {
+    let (route, request_id) = (call.route.as_str(), call.request_id.as_str());
+    let (problem, failure) = problem_of(failed, &billing.settings);
+    match failure {
+        Some((cause, FailureSeverity::Defect)) => {
+            tracing::error!(route, request_id, outcome = problem.code(), cause, "entry");
+        }
+        Some((cause, FailureSeverity::Transient)) => {
+            tracing::warn!(route, request_id, outcome = problem.code(), cause, "entry");
+        }
+        None => {}
+    }
+    problem
 }
 
 /// The problem to answer, and the failure to log if it is not the caller's.

@@ -101,6 +101,8 @@ codes! {
     /// The resource is in another condition than the request needs.
     WrongCondition = "wrong_condition", 409, "Conflict with the resource's current state";
     CreditTooLow = "credit_too_low", 402, "Insufficient credit";
+    /// The hold was captured in full, released, has expired, or ended with its account.
+    HoldEnded = "hold_ended", 409, "Hold ended";
     /// The monthly cap is below one refill.
     CapBelowAmount = "cap_below_amount", 422, "Monthly cap too low";
     /// The account has as many resources or projects as it may have.
@@ -229,9 +231,9 @@ impl From<&Refusal> for Problem {
                 .with("available", available.to_string()),
             Refusal::AmountTooSmall { min } => problem.with("min", min.to_string()),
             Refusal::AmountTooLarge { max } => problem.with("max", max.to_string()),
-            Refusal::ResourceQuota { max } | Refusal::ProjectQuota { max } => {
-                problem.with("max", *max)
-            }
+            Refusal::ResourceQuota { max }
+            | Refusal::ProjectQuota { max }
+            | Refusal::TooManyHolds { max } => problem.with("max", *max),
             Refusal::BalanceTooHigh { max: _, room } => problem.with("max", room.to_string()),
             Refusal::TooManyPages { wait_seconds }
             | Refusal::TooManyNewPages { wait_seconds }
@@ -300,13 +302,15 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::PriceTooSoon { .. }
         | Refusal::IdleRateTooHigh
         | Refusal::RefillTermsNeeded
+        | Refusal::SkuNotHeld { .. }
         | Refusal::ReceivedTooLittle { .. }
         | Refusal::BalanceOverflow => ProblemCode::Unusable,
         Refusal::AccountNotOpen
         | Refusal::UnknownProject { .. }
         | Refusal::UnknownResource { .. }
         | Refusal::UnknownCard
-        | Refusal::UnknownMeter { .. } => ProblemCode::NotFound,
+        | Refusal::UnknownMeter { .. }
+        | Refusal::UnknownHold { .. } => ProblemCode::NotFound,
         Refusal::UnknownSku { .. } => ProblemCode::UnknownSku,
         Refusal::AccountAlreadyOpen
         | Refusal::ResourceExists { .. }
@@ -340,7 +344,11 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::CardNotUsed { .. } => ProblemCode::Conflict,
         Refusal::TooManyPages { .. } | Refusal::TooManyNewPages { .. } => ProblemCode::TooManyPages,
         Refusal::TooManyRequests { .. } => ProblemCode::Throttled,
-        Refusal::ResourceQuota { .. } | Refusal::ProjectQuota { .. } => ProblemCode::QuotaReached,
+        Refusal::ResourceQuota { .. }
+        | Refusal::ProjectQuota { .. }
+        | Refusal::TooManyHolds { .. } => ProblemCode::QuotaReached,
+        Refusal::HoldEnded { .. } => ProblemCode::HoldEnded,
+        Refusal::HoldsNotYet => ProblemCode::Unavailable,
         Refusal::BalanceTooHigh { .. } => ProblemCode::BalanceTooHigh,
         Refusal::BalanceChanged { .. } => ProblemCode::BalanceChanged,
         Refusal::TrialNotOffered

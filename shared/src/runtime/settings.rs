@@ -160,6 +160,7 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
         policy.refill.amount_max = self.amount("REFILL_MAX", policy.refill.amount_max)?;
         policy.start_credit_min = self.amount("START_CREDIT_MIN", policy.start_credit_min)?;
         policy.unbilled_max = self.amount("UNBILLED_MAX", policy.unbilled_max)?;
+        policy.holds_max = self.count("HOLDS_MAX", policy.holds_max)?;
         policy.grace_seconds = self.seconds("GRACE_SECONDS", policy.grace_seconds)?;
         policy.trial_grace_seconds =
             self.seconds("TRIAL_GRACE_SECONDS", policy.trial_grace_seconds)?;

@@ -13,7 +13,7 @@ use crate::domain::prices::PriceList;
 use crate::domain::resources::BillableList;
 use crate::domain::row::Row;
 use crate::domain::timestamp::Timestamp;
-use crate::views::spending::{ServiceTime, SpendingReport, SpendingTally};
+use crate::views::spending::{ServiceTime, SpendingReport, SpendingSteps, SpendingTally};
 
 /// The most reads for one answer. A read is at most a megabyte and takes some 30 ms: three seconds,
 /// or a thousand rows of 100 KB (a row for each hour of a month, with a thousand resources).
@@ -97,12 +97,12 @@ impl Store {
     pub async fn spending(
         &self,
         account: &AccountId,
-        time: ServiceTime,
+        (time, steps): (ServiceTime, SpendingSteps),
         list: &BillableList,
         prices: &PriceList,
         reads_max: u32,
     ) -> Result<BoundedRead<SpendingReport>, StoreError> {
-        let mut tally = SpendingTally::new(list, prices, time);
+        let mut tally = SpendingTally::new(list, prices, time, steps);
         let mut reads = reads_max;
         let mut end = self.head(account).await?.map_or(0, |head| head.state.next_seq);
         let first = self.first_not_before(account, time.from, 0..end).await?;

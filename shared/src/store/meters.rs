@@ -7,6 +7,7 @@
 //! | `account#A` | `counter#P#SKU#<name>` | `reading`, `read_at` of another counter |
 //! | `account#A` | `metered#<hour>#P#SKU#<labels>#<shard>` | what was reported: `quantity`, `label_set` |
 //! | `account#A` | `metered#<hour>#P#SKU#<labels>#billed` | how much of it is billed: `quantity` |
+//! | `account#A` | `label-sets#<hour>#P#SKU` | how many sets of labels that hour has: `set_count` |
 //! | `account#A` | `metered#late#<hour>` | that something was reported late for that hour, and when: `noted_at` |
 //!
 //! Hours are Unix seconds of their start. Reports and the row that bills never write to the same
@@ -53,6 +54,9 @@ const LATE_AFTER_SECONDS: i64 = 2 * HOUR;
 const READ_BACK_SECONDS: i64 = 3 * HOUR;
 /// The shards of an item beside the first.
 const MORE_SHARDS: u8 = 15;
+/// The most sets of labels of a meter and hour. Each is an item that settlings read and a line of a
+/// row. Further sets are counted together.
+const LABEL_SETS_MAX: u32 = 1_000;
 /// Attempts to store a reading while other reports of its counter interfere.
 const READING_ATTEMPTS: usize = 8;
 
@@ -244,10 +248,8 @@ impl Store {
         }
         self.note_late(account, report.at, now).await?;
         let (claim, put) = self.report_claim(account, report, (used, id), now)?;
-        let writes = |shard| {
-            Ok::<_, StoreError>([put.clone(), self.usage_write(account, report, used, shard)?])
-        };
-        let Obstacles { mut found, .. } = match self.write_spread(id.as_str(), writes).await? {
+        let written = self.write_usage(account, report, used, (id.as_str(), &put)).await?;
+        let Obstacles { mut found, .. } = match written {
             WriteOutcome::Done => return Ok(ReportOutcome::Counted(used)),
             WriteOutcome::Refused(obstacles) => obstacles,
         };
@@ -294,16 +296,75 @@ impl Store {
             }
             self.note_late(account, report.at, rules.now).await?;
             let read = self.counter_write(key, &before, (reading, used), report.at)?;
-            let writes = |shard| {
-                Ok::<_, StoreError>([read.clone(), self.usage_write(account, report, used, shard)?])
-            };
-            match self.write_spread(counter.as_str(), writes).await? {
+            match self.write_usage(account, report, used, (counter.as_str(), &read)).await? {
                 WriteOutcome::Done => return Ok(ReportOutcome::Counted(used)),
                 WriteOutcome::Refused(obstacles) if obstacles.found.contains_key(&0) => {}
                 WriteOutcome::Refused(_) => return Ok(ReportOutcome::TooMuch),
             }
         }
         Err(StoreError::Contended { attempts: u32::try_from(READING_ATTEMPTS).unwrap_or(u32::MAX) })
+    }
+
+    /// Counts what was used together with another write, which obstacle 0 is about. Labels of which
+    /// the hour has too many sets are replaced.
+    async fn write_usage(
+        &self,
+        account: &AccountId,
+        report: &UsageReport,
+        used: Quantity,
+        (id, beside): (&str, &TransactWriteItem),
+    ) -> Result<WriteOutcome, StoreError> {
+        let UsageReport { project, sku, at, labels, .. } = report.clone();
+        let mut key = UsageKey { hour: at.hour().start(), project, sku, labels };
+        if !key.labels.is_empty() && !self.is_label_set_known(account, &key).await? {
+            let new = self.usage_write(account, &key, used, UsageShard::NewSet)?;
+            let writes = [beside.clone(), new, self.label_set_count(account, &key)?];
+            match self.write(&writes).await? {
+                WriteOutcome::Refused(obstacles) if obstacles.found.contains_key(&0) => {
+                    return Ok(WriteOutcome::Refused(obstacles));
+                }
+                WriteOutcome::Refused(obstacles) if obstacles.found.contains_key(&2) => {
+                    tracing::warn!(%account, sku = %key.sku, "an hour has too many sets of labels");
+                    key.labels = UsageLabels::other();
+                }
+                // Somebody else was faster with the same labels.
+                WriteOutcome::Refused(_) => {}
+                WriteOutcome::Done => return Ok(WriteOutcome::Done),
+            }
+        }
+        let writes = |shard| {
+            let usage = self.usage_write(account, &key, used, UsageShard::Any(shard))?;
+            Ok::<_, StoreError>([beside.clone(), usage])
+        };
+        self.write_spread(id, writes).await
+    }
+
+    async fn is_label_set_known(
+        &self,
+        account: &AccountId,
+        key: &UsageKey,
+    ) -> Result<bool, StoreError> {
+        let first = usage_item_key(account, key, "0");
+        let name = text_of(&first, "sk").map_err(malformed(account.as_str()))?.to_owned();
+        Ok(self.account_item(account, &name).await?.is_some())
+    }
+
+    /// One more set of labels of the hour, if it may have one.
+    fn label_set_count(
+        &self,
+        account: &AccountId,
+        key: &UsageKey,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let sort_key = format!("label-sets#{:010}#{}#{}", key.hour.seconds(), key.project, key.sku);
+        let expires = number(key.hour.plus(USAGE_KEPT_SECONDS).seconds());
+        let count = Update::builder()
+            .set_key(Some(item([("pk", text(account_partition(account))), ("sk", text(sort_key))])))
+            .update_expression("ADD set_count :one SET expires = :expires")
+            .condition_expression("attribute_not_exists(set_count) OR set_count < :most")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":most", number(LABEL_SETS_MAX))
+            .expression_attribute_values(":expires", expires);
+        self.account_update(count)
     }
 
     /// Writes to the first shard, and where others write at the same time, to another one.
@@ -383,29 +444,30 @@ impl Store {
     fn usage_write(
         &self,
         account: &AccountId,
-        report: &UsageReport,
+        key: &UsageKey,
         used: Quantity,
-        shard: u8,
+        shard: UsageShard,
     ) -> Result<TransactWriteItem, StoreError> {
-        let UsageReport { project, sku, at, labels, .. } = report.clone();
-        let key = UsageKey { hour: at.hour().start(), project, sku, labels };
         let room = Decimal::from(QUANTITY_MAX) - used.decimal();
         let expires = number(key.hour.plus(USAGE_KEPT_SECONDS).seconds());
         let update = Update::builder()
-            .set_key(Some(usage_item_key(account, &key, &shard.to_string())))
-            .condition_expression("attribute_not_exists(quantity) OR quantity <= :room")
             .expression_attribute_values(":used", quantity(used))
-            .expression_attribute_values(":expires", expires)
-            .expression_attribute_values(":room", number(room))
+            .expression_attribute_values(":expires", expires);
+        let update = match shard {
+            UsageShard::NewSet => update
+                .set_key(Some(usage_item_key(account, key, "0")))
+                .condition_expression("attribute_not_exists(pk)"),
+            UsageShard::Any(shard) => update
+                .set_key(Some(usage_item_key(account, key, &shard.to_string())))
+                .condition_expression("attribute_not_exists(quantity) OR quantity <= :room")
+                .expression_attribute_values(":room", number(room)),
+        };
+        let update = update
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let update = if key.labels.is_empty() {
             update.update_expression("ADD quantity :used SET expires = :expires")
         } else {
-            let labels = serde_json::to_string(&key.labels);
-            let labels = labels.map_err(|error| StoreError::Rejected {
-                call: "TransactWriteItems",
-                why: error.to_string(),
-            })?;
+            let labels = label_set(&key.labels)?;
             update
                 .update_expression("ADD quantity :used SET expires = :expires, label_set = :labels")
                 .expression_attribute_values(":labels", text(labels))
@@ -517,6 +579,22 @@ const LATE: &str = "metered#late#";
 /// The last part of the key of what is billed.
 const BILLED: &str = "billed";
 const NO_LABELS: &str = "-";
+
+/// Labels as they are stored.
+fn label_set(labels: &UsageLabels) -> Result<String, StoreError> {
+    serde_json::to_string(labels).map_err(|error| StoreError::Rejected {
+        call: "TransactWriteItems",
+        why: error.to_string(),
+    })
+}
+
+/// Where usage is counted.
+#[derive(Clone, Copy)]
+enum UsageShard {
+    /// In the first item of a set of labels that the hour does not have.
+    NewSet,
+    Any(u8),
+}
 
 /// One item of the usage of an hour.
 struct UsagePart {

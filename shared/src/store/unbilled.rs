@@ -39,6 +39,25 @@ impl Store {
             .map_err(malformed(format!("the unbilled usage of {account}")))
     }
 
+    /// What is not billed, in USD. It may be a moment old.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn unbilled(&self, account: &AccountId) -> Result<Usd, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.accounts)
+            .set_key(Some(unbilled_key(account)))
+            .send()
+            .await
+            .map_err(|error| StoreError::of("GetItem", &error))?;
+        let Some(found) = answer.item else { return Ok(Usd::ZERO) };
+        let sum: Usd = number_of(&found, "amount")
+            .map_err(malformed(format!("the unbilled usage of {account}")))?;
+        Ok(sum.or_zero())
+    }
+
     /// Subtracts what was seen, which is billed now. Does nothing if the sum is already smaller.
     ///
     /// # Errors

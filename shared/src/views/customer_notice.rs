@@ -68,7 +68,7 @@ pub(super) fn notice_of(
     // A mail may be read a day later.
     let owed = state.owed_at(event.at.plus(DAY));
     let to_be_good =
-        least_top_up(state.floor() + owed + Usd::from_micros(1) - state.balance(), policy);
+        least_top_up(state.floor() + owed + Usd::from_micros(1) - state.available(), policy);
     let (amount, deadline, place) = match detail {
         DomainEventDetail::BalanceLow { .. } => {
             let refill = state.refill.wanted.map(|wanted| wanted.amount);

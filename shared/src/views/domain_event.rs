@@ -47,6 +47,8 @@ pub struct DomainEvent {
 pub struct DomainEventState {
     /// In USD, as a decimal.
     pub balance: String,
+    /// The balance less what holds keep, in USD.
+    pub available: String,
     /// `good`, `suspended`, `deleting`, `deleted` or `closed`.
     pub standing: &'static str,
     /// Whether new starts are blocked.
@@ -96,6 +98,7 @@ fn tells_low(row: &Row, policy: &Policy) -> bool {
 fn state_of(state: &AccountState) -> DomainEventState {
     DomainEventState {
         balance: state.balance().to_string(),
+        available: state.available().to_string(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
         paid_through: state.paid_through().map(|through| through.to_string()),

@@ -2,6 +2,7 @@
 
 mod billing;
 mod grant;
+mod hold;
 mod payment;
 mod refill;
 mod resource;
@@ -45,6 +46,7 @@ pub(super) fn view_of(change: &Change) -> &dyn FamilyView {
         Change::Standing(change) => change,
         Change::Refill(change) => change,
         Change::Staff(change) => change,
+        Change::Hold(change) => change,
     }
 }
 

@@ -45,7 +45,7 @@ pub fn start_block(state: &AccountState) -> Option<StartBlock> {
 #[must_use]
 pub fn missing_for_start(state: &AccountState, required: Usd, now: Timestamp) -> Option<Usd> {
     let owed = state.owed_at(now.plus(HOUR));
-    let missing = (required + owed - state.balance()).or_zero().up_to_cents();
+    let missing = (required + owed - state.available()).or_zero().up_to_cents();
     match start_block(state) {
         None => Some(missing),
         Some(StartBlock::Credit) => state.needed_to_resume(now).map(|resumes| resumes.max(missing)),

@@ -11,16 +11,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::event::{
-    BilledLines, BillingChange, Change, Event, ListChange, ResourceChange, ResourceLine,
+    BilledLines, BillingChange, Change, Event, ListChange, MeterLine, ResourceChange, ResourceLine,
     StandingChange,
 };
 use crate::domain::ids::{Kind, ProjectId, ResourceId, Sku};
-use crate::domain::money::Usd;
+use crate::domain::money::{Quantity, Rate, Usd};
 use crate::domain::prices::PriceList;
 use crate::domain::resources::{BillableList, KeptData, Resource, ResourceRef};
 use crate::domain::row::Row;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
-use crate::domain::usage::LATE_SECONDS_MAX;
+use crate::domain::usage::{LATE_SECONDS_MAX, UsageLabels};
 
 /// The identity of a resource when it was billed. An ID may be reused after a purge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,8 +39,34 @@ pub struct SpentAmount {
     pub amount: Usd,
     /// The running time in seconds.
     pub seconds: i64,
+    /// The metered quantity, and the lowest and the highest price of a unit.
+    pub metered: Option<MeteredAmount>,
     /// The end of the last paid period, if nothing of it was given back.
     paid_through: Option<(Timestamp, i64)>,
+}
+
+/// What was used of a metered SKU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeteredAmount {
+    pub quantity: Quantity,
+    lowest: Rate,
+    highest: Rate,
+}
+
+impl MeteredAmount {
+    /// The price of a unit, in USD. `None` if it was not the same all the time.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        (self.lowest == self.highest).then_some(self.lowest)
+    }
+
+    fn and(self, other: MeteredAmount) -> MeteredAmount {
+        MeteredAmount {
+            quantity: self.quantity.and(other.quantity),
+            lowest: self.lowest.min(other.lowest),
+            highest: self.highest.max(other.highest),
+        }
+    }
 }
 
 impl SpentAmount {
@@ -52,9 +78,14 @@ impl SpentAmount {
         self.seconds - ahead
     }
 
-    fn add(&mut self, other: SpentAmount) {
+    /// Adds the cost of the same item.
+    pub fn add(&mut self, other: SpentAmount) {
         self.amount += other.amount;
         self.seconds += other.seconds;
+        self.metered = match (self.metered, other.metered) {
+            (Some(one), Some(other)) => Some(one.and(other)),
+            (one, other) => one.or(other),
+        };
         self.paid_through = other.paid_through;
     }
 }
@@ -64,7 +95,8 @@ impl SpentAmount {
 pub enum SpendingItem {
     /// A resource. Its identity is `None` if it was purged so long ago that no row names it.
     Resource(ResourceId, Option<ResourceIdentity>),
-    Meter(ProjectId, Sku),
+    /// Metered usage with these labels.
+    Meter(ProjectId, Sku, UsageLabels),
     /// Time in a respite and kept data that were owed, and that a later credit paid.
     PaidLater,
 }
@@ -77,7 +109,7 @@ impl SpendingItem {
             SpendingItem::Resource(_, identity) => {
                 identity.as_ref().map(|identity| &identity.project)
             }
-            SpendingItem::Meter(project, _) => Some(project),
+            SpendingItem::Meter(project, _, _) => Some(project),
             SpendingItem::PaidLater => None,
         }
     }
@@ -87,14 +119,22 @@ impl SpendingItem {
     pub fn sku(&self) -> Option<&Sku> {
         match self {
             SpendingItem::Resource(_, identity) => identity.as_ref().map(|identity| &identity.sku),
-            SpendingItem::Meter(_, sku) => Some(sku),
+            SpendingItem::Meter(_, sku, _) => Some(sku),
             SpendingItem::PaidLater => None,
         }
     }
 }
 
-/// The cost by item.
-pub type SpendingReport = BTreeMap<SpendingItem, SpentAmount>;
+/// The cost by day and item. The day is the start of a UTC day, or of the whole time
+/// ([`SpendingSteps`]).
+pub type SpendingReport = BTreeMap<(Timestamp, SpendingItem), SpentAmount>;
+
+/// Whether a report is by day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpendingSteps {
+    Whole,
+    Days,
+}
 
 /// A stretch of time: from `from` (inclusive) to `until` (exclusive).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,8 +195,9 @@ pub struct SpendingTally<'a> {
     list: &'a BillableList,
     prices: &'a PriceList,
     time: ServiceTime,
+    steps: SpendingSteps,
     known: BTreeMap<ResourceId, ResourceIdentity>,
-    nameless: BTreeMap<ResourceId, SpentAmount>,
+    nameless: BTreeMap<(ResourceId, Timestamp), SpentAmount>,
     spending: SpendingReport,
 }
 
@@ -168,49 +209,68 @@ impl<'a> SpendingTally<'a> {
         list: &'a BillableList,
         prices: &'a PriceList,
         time: ServiceTime,
+        steps: SpendingSteps,
     ) -> SpendingTally<'a> {
         let (known, nameless, spending) = (BTreeMap::new(), BTreeMap::new(), SpendingReport::new());
-        SpendingTally { list, prices, time, known, nameless, spending }
+        SpendingTally { list, prices, time, steps, known, nameless, spending }
+    }
+
+    /// The step of an instant within the time.
+    fn step(&self, instant: Timestamp) -> Timestamp {
+        match self.steps {
+            SpendingSteps::Whole => self.time.from,
+            SpendingSteps::Days => instant.day_start(),
+        }
     }
 
     /// Adds a row with all its lines, if they belong to the time of the tally.
     pub fn add(&mut self, row: &Row) {
         self.learn(row);
-        if let Change::Billing(BillingChange::Metered { lines, .. }) = &row.event.change {
-            for line in lines {
-                let hour = line.hour.unwrap_or_else(|| service_time(row));
-                if self.time.contains(hour) {
-                    let spent = SpentAmount { amount: -line.amount, ..SpentAmount::default() };
-                    self.spend(SpendingItem::Meter(line.project.clone(), line.sku.clone()), spent);
-                }
-            }
+        for line in row.event.change.meter_lines() {
+            self.add_metered(row, line);
         }
         if !self.time.contains(service_time(row)) {
             return;
         }
+        let step = self.step(service_time(row));
         if let Change::Billing(BillingChange::OwedPaid) = &row.event.change {
             let amount = -row.event.amount();
-            self.spend(SpendingItem::PaidLater, SpentAmount { amount, ..SpentAmount::default() });
+            let spent = SpentAmount { amount, ..SpentAmount::default() };
+            self.spend(step, SpendingItem::PaidLater, spent);
         }
         let Some(BilledLines::Here(lines)) = row.event.change.lines() else { return };
         for line in lines {
             let spent = self.spent(row, line);
             match self.identity(&line.resource, row.event.at) {
                 Some(identity) => {
-                    self.spend(
-                        SpendingItem::Resource(line.resource.clone(), Some(identity)),
-                        spent,
-                    );
+                    let item = SpendingItem::Resource(line.resource.clone(), Some(identity));
+                    self.spend(step, item, spent);
                 }
-                None => self.nameless.entry(line.resource.clone()).or_default().add(spent),
+                None => {
+                    self.nameless.entry((line.resource.clone(), step)).or_default().add(spent);
+                }
             }
         }
+    }
+
+    /// Metered usage belongs to its own hour.
+    fn add_metered(&mut self, row: &Row, line: &MeterLine) {
+        let hour = line.hour.unwrap_or_else(|| service_time(row));
+        if !self.time.contains(hour) {
+            return;
+        }
+        let quantity = line.to.since(line.from);
+        let metered = MeteredAmount { quantity, lowest: line.rate, highest: line.rate };
+        let spent =
+            SpentAmount { amount: -line.amount, metered: Some(metered), ..SpentAmount::default() };
+        let MeterLine { project, sku, labels, .. } = line.clone();
+        self.spend(self.step(hour), SpendingItem::Meter(project, sku, labels), spent);
     }
 
     /// Resources with a cost and an unknown identity.
     #[must_use]
     pub fn nameless(&self) -> BTreeSet<ResourceId> {
-        self.nameless.keys().cloned().collect()
+        self.nameless.keys().map(|(id, _)| id.clone()).collect()
     }
 
     /// Finds the identity of a nameless resource in a later row.
@@ -223,8 +283,8 @@ impl<'a> SpendingTally<'a> {
     /// The report. Resources that are nameless now stay so.
     #[must_use]
     pub fn end(mut self) -> SpendingReport {
-        for (id, spent) in std::mem::take(&mut self.nameless) {
-            self.spend(SpendingItem::Resource(id, None), spent);
+        for ((id, step), spent) in std::mem::take(&mut self.nameless) {
+            self.spend(step, SpendingItem::Resource(id, None), spent);
         }
         self.spending
     }
@@ -243,8 +303,10 @@ impl<'a> SpendingTally<'a> {
     }
 
     fn resolve(&mut self, id: &ResourceId, identity: &ResourceIdentity) {
-        if let Some(spent) = self.nameless.remove(id) {
-            self.spend(SpendingItem::Resource(id.clone(), Some(identity.clone())), spent);
+        let found = self.nameless.extract_if(.., |(nameless, _), _| nameless == id);
+        let found: Vec<_> = found.collect();
+        for ((id, step), spent) in found {
+            self.spend(step, SpendingItem::Resource(id, Some(identity.clone())), spent);
         }
     }
 
@@ -258,8 +320,8 @@ impl<'a> SpendingTally<'a> {
         self.list.resources.get(id).filter(|resource| resource.created_at <= at)
     }
 
-    fn spend(&mut self, item: SpendingItem, spent: SpentAmount) {
-        self.spending.entry(item).or_default().add(spent);
+    fn spend(&mut self, step: Timestamp, item: SpendingItem, spent: SpentAmount) {
+        self.spending.entry((step, item)).or_default().add(spent);
     }
 
     fn spent(&self, row: &Row, line: &ResourceLine) -> SpentAmount {
@@ -271,8 +333,9 @@ impl<'a> SpendingTally<'a> {
             amount,
             seconds: line.seconds,
             paid_through: Some((through, line.seconds)),
+            ..SpentAmount::default()
         };
-        let back = SpentAmount { amount, seconds: -line.seconds, paid_through: None };
+        let back = SpentAmount { amount, seconds: -line.seconds, ..SpentAmount::default() };
         // Every row that has lines is one of these.
         #[allow(clippy::wildcard_enum_match_arm, reason = "all other rows with lines give back")]
         match &row.event.change {

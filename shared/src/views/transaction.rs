@@ -6,11 +6,10 @@
 use serde::Serialize;
 
 use super::family;
-use crate::domain::event::{
-    BilledLines, BillingChange, Cause, Change, Event, MeterLine, ResourceLine,
-};
+use crate::domain::event::{BilledLines, Cause, Change, Event, MeterLine, ResourceLine};
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::row::Row;
+use crate::domain::usage::UsageLabels;
 
 pub use super::transaction_type::{TransactionType, TransactionTypeError};
 
@@ -46,12 +45,16 @@ pub struct Transaction {
 pub enum TransactionLine {
     /// The time of a resource.
     Time { resource: String, rate: String, seconds: i64, amount: String },
-    /// A quantity, from one reading of the meter to the next.
+    /// A quantity of an hour with its labels. `from` and `to` are what was billed of them before
+    /// and after.
     Quantity {
         project: String,
         sku: String,
+        hour: Option<String>,
+        labels: UsageLabels,
         from: String,
         to: String,
+        quantity: String,
         rate: String,
         amount: String,
     },
@@ -101,8 +104,8 @@ pub fn transaction(account: &AccountId, row: &Row) -> Transaction {
 }
 
 fn lines(change: &Change) -> Option<Vec<TransactionLine>> {
-    if let Change::Billing(BillingChange::Metered { lines, .. }) = change {
-        return Some(lines.iter().map(meter_line).collect());
+    if !change.meter_lines().is_empty() {
+        return Some(change.meter_lines().iter().map(meter_line).collect());
     }
     match change.lines() {
         Some(BilledLines::Here(lines)) => Some(lines.iter().map(time_line).collect()),
@@ -124,8 +127,11 @@ fn meter_line(line: &MeterLine) -> TransactionLine {
     TransactionLine::Quantity {
         project: line.project.to_string(),
         sku: line.sku.to_string(),
+        hour: line.hour.map(|hour| hour.to_string()),
+        labels: line.labels.clone(),
         from: line.from.to_string(),
         to: line.to.to_string(),
+        quantity: line.to.since(line.from).to_string(),
         rate: line.rate.shown(),
         amount: line.amount.to_string(),
     }
@@ -148,7 +154,8 @@ mod tests {
     use crate::domain::account::{AccountState, BilledTotals};
     use crate::domain::apply::apply;
     use crate::domain::event::{
-        CreditKind, GrantChange, PaymentChange, PaymentFacts, ResourceChange, StaffChange, TakeBack,
+        BillingChange, CreditKind, GrantChange, PaymentChange, PaymentFacts, ResourceChange,
+        StaffChange, TakeBack,
     };
     use crate::domain::funds::{Fund, FundDelta, FundShare};
     use crate::domain::money::Usd;
@@ -182,6 +189,7 @@ mod tests {
             low: None,
             warn_at: None,
             uses_up_credit: false,
+            cuts: Vec::new(),
         };
         let before = AccountState { next_seq: 7, paid: named("30"), ..AccountState::default() };
         let state = apply(&before, &event);

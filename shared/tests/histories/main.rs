@@ -95,7 +95,16 @@ fn every_row_of_a_history_of_resources_keeps_the_invariants() {
 fn histories_of_grants_and_trials_keep_the_invariants() {
     check_histories(
         Flavour::Grants,
-        &[("trial", 400), ("trial_ending", 100), ("trial_ended", 300)],
+        &[
+            ("trial", 400),
+            ("trial_ending", 100),
+            ("trial_ended", 300),
+            ("hold", 1_000),
+            ("hold_captured", 500),
+            ("hold_extended", 20),
+            ("hold_released", 20),
+            ("hold_expired", 300),
+        ],
     );
 }
 

@@ -2,6 +2,7 @@
 //! every resource. The input is rows alone. The model knows the design, not the code. It uses no
 //! `apply` and no `Purse`, and has its own arithmetic in whole micro-dollars.
 
+mod holds;
 mod money;
 mod owed;
 mod refills;
@@ -77,6 +78,8 @@ struct Pot {
     /// All income, less amounts taken out for other reasons than usage.
     put_in: i64,
     remaining: i64,
+    /// What holds keep of it.
+    held: i64,
     /// The amount paid for the current period, according to the lines.
     used: i64,
     expires: i64,
@@ -199,6 +202,10 @@ pub(crate) struct Model {
     suspended: Option<(i64, i64, i64)>,
     /// What is billed of each SKU in each hour. Older usage has no hour.
     metered: BTreeMap<(Option<i64>, String), Quantity>,
+    /// Open holds by the number of their row.
+    holds: BTreeMap<u64, holds::OpenHold>,
+    /// Holds that were captured after their end.
+    late_captures: BTreeSet<u64>,
     /// Whether the last credit was spent or taken, and nothing is billed by time.
     used_up: bool,
     /// When its deletion was announced, if nothing has held it since.
@@ -241,13 +248,14 @@ impl Model {
 
     /// Credit that may pay for a SKU at an instant, and the grants, soonest expiry first.
     fn eligible(&self, pots: &BTreeMap<u32, Pot>, sku: &str, instant: i64) -> (i64, Vec<u32>) {
-        let alive = |pot: &Pot| pot.remaining > 0 && pot.expires > instant;
+        let free = |pot: &Pot| pot.remaining - pot.held;
+        let alive = |pot: &Pot| free(pot) > 0 && pot.expires > instant;
         let grants = || pots.iter().filter(|(number, pot)| **number > 0 && alive(pot));
-        let paid = pots.get(&0).map_or(0, |pot| pot.remaining);
-        let budget = (paid + grants().map(|(_, pot)| pot.remaining).sum::<i64>()).max(0);
+        let paid = pots.get(&0).map_or(0, free);
+        let budget = (paid + grants().map(|(_, pot)| free(pot)).sum::<i64>()).max(0);
         let mut mine: Vec<(i64, u32, i64)> = grants()
             .filter(|(_, pot)| !pot.excludes.contains(sku))
-            .map(|(number, pot)| (pot.expires, *number, pot.remaining))
+            .map(|(number, pot)| (pot.expires, *number, free(pot)))
             .collect();
         mine.sort_unstable();
         let credit =
@@ -271,7 +279,7 @@ impl Model {
         let (mut rest, mut shares) = (cost, Vec::new());
         for number in grants.into_iter().chain([0]) {
             let Some(pot) = pots.get_mut(&number) else { continue };
-            let part = if number == 0 { rest } else { rest.min(pot.remaining) };
+            let part = if number == 0 { rest } else { rest.min(pot.remaining - pot.held) };
             if part > 0 {
                 pot.remaining -= part;
                 rest -= part;
@@ -329,8 +337,10 @@ impl Model {
         let may_succeed = before.refill.retry_at.is_some() || before.renewal_due().is_some();
         self.retries = may_succeed && before.is_refill_possible();
         self.keep(event);
+        self.holds(event, row.seq)?;
         self.lines(before, event, row.seq, at)?;
         self.money(before, event, asked)?;
+        self.cut_holds(event, after)?;
         self.standing(event, at)?;
         self.refill(before, event, after)?;
         self.respite(before, event, after)?;

@@ -106,6 +106,25 @@ pub(crate) enum Action {
         sku: u8,
         quantity: u32,
     },
+    /// Sets so many micro-dollars aside for so many seconds.
+    Hold {
+        micros: i64,
+        seconds: i64,
+        skus: u8,
+    },
+    /// The open hold of that place, or one that is over.
+    CaptureHold {
+        which: u8,
+        units: u32,
+        part: u8,
+    },
+    ExtendHold {
+        which: u8,
+        seconds: i64,
+    },
+    ReleaseHold {
+        which: u8,
+    },
     StartTrial {
         card: u8,
     },
@@ -202,6 +221,7 @@ enum Group {
     Grants,
     Resources,
     Meters,
+    Holds,
     Trial,
     Refill,
     Back,
@@ -246,6 +266,21 @@ const ACTIONS: &[(u32, Group, Make)] = &[
         sku: byte(a, 3),
         quantity: u32::from(b) * u32::from(a % 7 + 1),
     }),
+    (4, Group::Holds, |a, b| Action::Hold {
+        micros: [1_000_000, 5_000_000, 250_000, 20_000_000, 1, 0, 3_333_333][usize::from(a % 7)],
+        seconds: [600, 60, 3_600, 86_400, 1, 5_400][usize::from(b % 6)],
+        skus: byte(b / 8, 4),
+    }),
+    (3, Group::Holds, |a, b| Action::CaptureHold {
+        which: byte(a, 12),
+        units: u32::from(b) % 64,
+        part: byte(a / 12, 3),
+    }),
+    (1, Group::Holds, |a, b| Action::ExtendHold {
+        which: byte(a, 12),
+        seconds: [600, 3_600, 86_400, 1][usize::from(b % 4)],
+    }),
+    (1, Group::Holds, |a, _| Action::ReleaseHold { which: byte(a, 12) }),
     (2, Group::Trial, |a, _| Action::StartTrial { card: byte(a, 6) }),
     (3, Group::Refill, |a, b| Action::SetRefill {
         terms: byte(a, 10),
@@ -378,6 +413,7 @@ fn factor(flavour: Flavour, group: Group) -> u32 {
         | (Flavour::MoneyBack, Group::Back)
         | (Flavour::Standing, Group::Standing) => 6,
         (_, Group::Resources | Group::Money) => 3,
+        (Flavour::Grants | Flavour::MoneyBack, Group::Holds) => 3,
         _ => 1,
     }
 }

@@ -4,6 +4,7 @@
 //! appended and checked. The modules carry out the actions.
 
 mod actions;
+mod holds;
 mod money;
 mod refills;
 mod resources;
@@ -19,7 +20,7 @@ use tollgate::domain::event::{Cause, Change, Event, GrantChange, OnExisting, Sta
 use tollgate::domain::ids::{AccountId, PaymentId, Sku};
 use tollgate::domain::payment_records::PaymentRecords;
 use tollgate::domain::policy::{Policy, TrialPolicy};
-use tollgate::domain::prices::{Price, PriceList, PriceUnit};
+use tollgate::domain::prices::{Price, PriceDisplay, PriceList, PriceUnit};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::BillableList;
 use tollgate::domain::row::{self, ChainHead, Row};
@@ -134,7 +135,15 @@ impl World {
         valid_from: Timestamp,
     ) -> Check {
         let (sku, kind, rate, idle_rate) = (id(sku)?, id(kind)?, id(rate)?, id(idle)?);
-        self.know(Price { sku, unit, kind, rate, idle_rate, valid_from });
+        self.know(Price {
+            sku,
+            unit,
+            kind,
+            rate,
+            idle_rate,
+            valid_from,
+            display: PriceDisplay::default(),
+        });
         Ok(())
     }
 

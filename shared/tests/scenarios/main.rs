@@ -16,6 +16,7 @@
 mod architecture;
 mod deletion;
 mod disputes;
+mod holds;
 mod metered;
 mod money;
 mod notices;

@@ -382,3 +382,18 @@ fn older_process_leaves_usage_by_hour_to_newer_ones() {
     world.policy.row_format = RowFormat::new(6);
     world.settle("15:00").rows(&["15:00:00 metered -2.00 = 19.00"]);
 }
+
+#[test]
+fn usage_of_the_first_second_of_an_hour_is_billed_at_once() {
+    let mut world = World::with_credit("5");
+    world.open_meter("10:00", "call").skip_rows();
+    world.used("11:00", "call", 1).settle("11:00").rows(&["11:00:00 metered -1.00 = 4.00"]);
+    // A bonus that ends there pays for what was before, and for nothing after.
+    world.grant("11:10", "5", "12:00", &[]).skip_rows();
+    world.used("11:59", "call", 1).used("12:00", "call", 3);
+    world.settle("12:00").settle("12:00:01").rows(&[
+        "12:00:00 metered -1.00 = 8.00",
+        "12:00:00 expired -4.00 = 4.00",
+        "12:00:01 metered -3.00 = 1.00",
+    ]);
+}

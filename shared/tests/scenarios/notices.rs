@@ -117,6 +117,7 @@ fn event_carries_its_row_number_and_resulting_state() {
         "at": "2026-11-22T11:20:00Z",
         "state": {
           "balance": "24.60",
+          "available": "24.60",
           "standing": "good",
           "frozen": false,
           "paid_through": "2026-11-22T12:00:00Z"

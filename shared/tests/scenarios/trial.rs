@@ -14,7 +14,7 @@ use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row_format::RowFormat;
 use tollgate::domain::settle::trial_forecast::{AfterTrial, trial_forecast};
 use tollgate::domain::settle::{TriggerDelivery, next_due_row};
-use tollgate::domain::timestamp::HOUR;
+use tollgate::domain::timestamp::{DAY, HOUR};
 
 use crate::world::{World, at, is_good, named};
 
@@ -506,6 +506,23 @@ fn changed_card_pays_the_renewal_that_is_due() {
     world.begin_refill("25T12:00:10").unwrap();
     world.refill_lands("25T12:00:20");
     assert_eq!(world.state.trial.as_ref().unwrap().phase, TrialPhase::Renewed);
+}
+
+/// Its owner may be paying by hand with the new card. The payment then comes a moment later.
+#[test]
+fn new_card_of_a_suspended_account_is_not_charged_at_once_for_the_renewal() {
+    let mut world = in_trial_with_refills();
+    world.policy.trial_grace_seconds = 3 * DAY;
+    let card = world.state.refill.card.clone().unwrap();
+    world.start("25T09:00", "a", "app").unwrap();
+    world.settle("25T10:00").settle("25T11:00");
+    world.command("25T11:30", Command::RemoveCard { card }).unwrap();
+    world.settle("25T12:00").settle("25T12:30");
+    assert!(!is_good(&world));
+    world.follow_cards("25T14:00", "pm_2").unwrap();
+    assert_eq!(wanted(&world), None, "not before the look");
+    world.settle("25T14:02");
+    assert!(matches!(wanted(&world), Some((_, RefillPurpose::TrialRenewal))));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tollgate::domain::ids::{AccountId, DisputeId, PaymentId, ResourceId};
 use tollgate::domain::money::Usd;
 use tollgate::domain::payment_records::{PaymentRecords, RecordedTotals};
 use tollgate::domain::policy::Policy;
-use tollgate::domain::prices::{Price, PriceList, PriceUnit};
+use tollgate::domain::prices::{Price, PriceDisplay, PriceList, PriceUnit};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, NewResource, OwnedProject};
 use tollgate::domain::resources::{BillableList, Resource, ResourceStatus};
@@ -107,6 +107,7 @@ impl World {
             rate: named(rate),
             idle_rate: named(idle_rate),
             valid_from: at("01T00:00"),
+            display: PriceDisplay::default(),
         });
         let mut world = World {
             account: named(account),
@@ -482,6 +483,8 @@ impl World {
         self.head = new.head.clone();
         self.stored.push(new);
         assert_eq!(self.events.iter().map(Event::amount).sum::<Usd>(), self.state.balance());
+        let overheld = |number| self.state.free_of_grant(number).is_negative();
+        assert!(!self.state.grants.iter().any(|grant| overheld(grant.number)), "{:?}", self.state);
     }
 }
 

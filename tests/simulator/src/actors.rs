@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod customer;
+pub mod gateway;
 pub mod mistakes;
 pub mod outside;
 pub mod platform;
@@ -28,6 +29,9 @@ pub struct ActorHabits {
     failing_starts: u32,
     /// The longest pause between two reports of usage, in minutes. `None` if nothing is metered.
     report_minutes: Option<u64>,
+    /// The longest pause between two times at which a gateway holds credit, in minutes. `None` if there
+    /// is no gateway.
+    hold_minutes: Option<u64>,
     /// Payments by bank debit, in a thousand.
     bank_debits: u32,
     /// Mails about low credit that make a customer pay by hand, in a thousand.
@@ -39,10 +43,10 @@ pub struct ActorHabits {
 }
 
 impl ActorHabits {
-    /// Habits that differ in kind from run to run. `pause_minutes` is what a customer of a long run
-    /// pauses at most.
+    /// Habits that differ in kind from run to run. `pauses` are what a customer pauses at most, in
+    /// minutes. They are longer in long runs.
     #[must_use]
-    pub fn drawn(chance: &Chance, pause_minutes: &[u64]) -> Self {
+    pub fn drawn(chance: &Chance, pauses: &[u64]) -> Self {
         let weighted = |usual: u32| *chance.pick(&[usual, usual, usual * 3, 0]);
         // Those who seldom pay by hand need refills.
         let mut customer = vec![
@@ -55,7 +59,7 @@ impl ActorHabits {
         let mut outside = vec![(1, OutsideAction::Refund)];
         outside.extend(OutsideAction::USUAL.map(|(usual, action)| (weighted(usual), action)));
         Self {
-            pause_minutes: *chance.pick(pause_minutes),
+            pause_minutes: *chance.pick(pauses),
             customer,
             staff,
             outside,
@@ -65,6 +69,7 @@ impl ActorHabits {
             worries: *chance.pick(&[700, 700, 100]),
             trials: *chance.pick(&[0, 400, 900]),
             old_cards: *chance.pick(&[0, 50, 500]),
+            hold_minutes: chance.pick(&[None, pauses.first(), pauses.get(1)]).copied(),
         }
     }
 }

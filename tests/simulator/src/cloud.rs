@@ -15,6 +15,7 @@ use tollgate::domain::timestamp::Timestamp;
 use tollgate::runtime::bus::BusEvent;
 use tollgate_tests::api::ApiEvent;
 
+use crate::captures::CaptureLog;
 use crate::clock::{ClockOwner, text_of};
 use crate::dynamodb::{CurrentReads, MemoryDynamoDb, WriteNumber};
 use crate::functions::{ACCOUNTS, Functions, LEDGER};
@@ -59,6 +60,8 @@ pub struct CloudParts {
     pub dead_letters: RefCell<Vec<String>>,
     /// What the platform reported of metered usage.
     pub reported: RefCell<ReportedUsage>,
+    /// What gateways captured of their holds.
+    pub captured: RefCell<CaptureLog>,
     queue: RefCell<VecDeque<QueuedMessage>>,
     queued: Notify,
     schedules: RefCell<Option<ScheduleLook>>,
@@ -126,6 +129,7 @@ impl SimulatedCloud {
             projects: RefCell::default(),
             dead_letters: RefCell::default(),
             reported: RefCell::default(),
+            captured: RefCell::default(),
             queue: RefCell::default(),
             queued: Notify::new(),
             schedules: RefCell::default(),

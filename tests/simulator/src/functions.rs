@@ -429,6 +429,9 @@ const OF_RESOURCES: [&str; 7] = [
     "/v1/account/restore",
 ];
 
+/// Beginnings of the paths of `usage`.
+const OF_USAGE: [&str; 3] = ["/v1/usage", "/v1/holds", "/v1/allowance"];
+
 /// The function that has this route in the template.
 fn function_of(path: &str) -> &'static str {
     let is = |prefix: &str| path.starts_with(prefix);
@@ -438,7 +441,7 @@ fn function_of(path: &str) -> &'static str {
         "stripe-webhook"
     } else if is("/v1/admin") {
         "admin"
-    } else if is("/v1/usage") {
+    } else if OF_USAGE.into_iter().any(is) {
         "usage"
     } else if OF_RESOURCES.into_iter().any(is) {
         "resources"

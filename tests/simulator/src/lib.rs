@@ -2,7 +2,8 @@
 //! from one seed.
 //!
 //! - [`run`] is a run: a cloud, its actors, its weather and its books.
-//! - [`actors`] are customers, the platform, staff and banks. [`usage`] notes what was reported.
+//! - [`actors`] are customers, the platform, staff and banks. [`usage`] notes what was reported,
+//!   and [`captures`] what was captured.
 //! - [`oracle`] has the books that rows are checked against.
 //! - [`cloud`] calls the functions: schedules, bus, queue, stream and webhooks.
 //! - [`functions`] are the handlers, in processes that may die.
@@ -24,6 +25,7 @@
 )]
 
 pub mod actors;
+pub mod captures;
 pub mod chance;
 pub mod clock;
 pub mod cloud;

@@ -4,16 +4,20 @@
 //! - [`account`] takes the rows of an account and asks the others what each must say.
 //! - [`time`] bills what runs and is kept, at [`prices`], and [`failed_starts`] gives it back.
 //! - [`funds`] are paid credit and grants. [`payments`] fill them, and refunds and disputes take back.
+//! - [`holds`] keep parts of the funds, and bill what was used under them.
 //! - [`owed`], [`standing`] and [`schedule`] say what lack of credit leads to, and when.
-//! - [`hashes`], [`causes`], [`charges`] and [`published`] check rows against what is outside.
+//! - [`hashes`], [`causes`], [`charges`], [`captured`] and [`published`] check rows against what is
+//!   outside.
 
 pub mod account;
 pub mod amounts;
+pub mod captured;
 pub mod causes;
 pub mod charges;
 pub mod failed_starts;
 pub mod funds;
 pub mod hashes;
+pub mod holds;
 pub mod metered;
 pub mod owed;
 pub mod payments;
@@ -33,6 +37,7 @@ use std::collections::BTreeMap;
 use ::time::UtcDateTime;
 use serde_json::Value;
 
+use crate::captures::{AccountCaptures, CaptureLog};
 use crate::dynamodb::MemoryDynamoDb;
 use crate::functions::LEDGER;
 use crate::journal::Journal;
@@ -161,6 +166,19 @@ impl RunBooks {
         Ok(())
     }
 
+    /// What gateways captured is billed once, as they were told.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check_captures(&self, log: &CaptureLog) -> Result<(), String> {
+        let nothing = AccountCaptures::default();
+        for (account, books) in &self.accounts {
+            let sent = log.accounts.get(account).unwrap_or(&nothing);
+            books.holds.check_answers(sent).map_err(|why| format!("{account}: {why}"))?;
+        }
+        Ok(())
+    }
+
     /// All rows are of accounts of this run, and whatever names a row has one.
     fn check_claims(&self, items: &[Value]) -> Result<(), String> {
         for item in items {
@@ -193,6 +211,32 @@ fn note(row: &Value, account: &str, journal: &Journal) {
         attribute_text(&row["amount"]),
         attribute_text(&row["balance"]),
     ));
+    note_holds(row, kind, journal);
+}
+
+/// Counts what is rare about holds.
+fn note_holds(row: &Value, kind: &str, journal: &Journal) {
+    const ABOUT_HOLDS: [&str; 6] =
+        ["hold", "hold_captured", "refund", "dispute", "correction", "trial_ended"];
+    if !ABOUT_HOLDS.contains(&kind) {
+        return;
+    }
+    let body = serde_json::from_str(row["body"]["S"].as_str().unwrap_or_default());
+    let body: Value = body.unwrap_or_default();
+    let (event, change) = (&body["x"], &body["x"]["e"]);
+    let mut shares = row::array(&change["held"]["shares"]).iter();
+    if shares.any(|share| share[0] != row::PAID) {
+        journal.reach("hold of a grant");
+    }
+    if change["captured_late"].is_object() {
+        journal.reach("hold captured after its end");
+    }
+    if event["h"].is_array() {
+        journal.reach(format!("hold cut by {kind}"));
+    }
+    if kind == "trial_ended" && body["s"]["h"].is_array() {
+        journal.reach("hold beside the end of a trial");
+    }
 }
 
 /// The schedule and the resources of an account are those of its last row.

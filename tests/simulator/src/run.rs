@@ -23,6 +23,7 @@ use crate::actors::customer::SimulatedCustomer;
 use crate::actors::outside::Outside;
 use crate::actors::requests::Requester;
 use crate::actors::staff::SimulatedStaff;
+use crate::captures::SentCapture;
 use crate::chance::Chance;
 use crate::clock::{ClockOwner, ServiceClocks, VirtualClock};
 use crate::cloud::SimulatedCloud;
@@ -53,6 +54,8 @@ const CHECKED_EVERY: Duration = Duration::from_secs(600);
 /// and the hourly schedule is repeated for six.
 const CALM_HOURS_MIN: u64 = 2;
 const CALM_HOURS_MAX: u64 = 8;
+/// So long gateways serve calls after the last fault. Afterwards nothing may be due.
+const GATEWAY_GOES_ON: Duration = Duration::from_secs(90 * 60);
 /// After the last action Stripe repeats webhooks for three days, and a bank debit may take four.
 const QUIET_HOURS_MAX: u64 = 8 * 24;
 /// So long it is quiet at least.
@@ -105,6 +108,8 @@ pub enum Sabotage {
     EventIsLost,
     /// The platform reported what no meter counted.
     UsageIsLost,
+    /// A gateway was told of a capture that no row bills.
+    CaptureIsLost,
     /// A task panics, and nobody waits for it.
     TaskPanics,
 }
@@ -412,6 +417,9 @@ impl Run {
             let usage = chance(&format!("usage of {}", customer.account));
             tokio::task::spawn_local(customer.clone().live(ends));
             tokio::task::spawn_local(customer.clone().report_usage(usage, ends));
+            let calls = chance(&format!("gateway of {}", customer.account));
+            // It goes on in the quiet for a while.
+            tokio::task::spawn_local(customer.clone().serve_calls(calls, ends + GATEWAY_GOES_ON));
         }
         if self.plan.staff == StaffPresence::Present {
             let staff = Rc::clone(&self.staff);
@@ -493,6 +501,7 @@ impl Run {
             books.finish(&stripe, &published, database, net.clock.now())
         })?;
         books.check_usage(&parts.reported.borrow())?;
+        books.check_captures(&parts.captured.borrow())?;
         let outside = net.stand_in.calls_outside();
         if outside.is_empty() {
             return Ok(());
@@ -608,6 +617,15 @@ fn sabotage(what: Sabotage, cloud: &SimulatedCloud, clock: VirtualClock) {
             reported.sent(&parts.accounts[0], &report);
             reported.answered(&parts.accounts[0], &report);
         }
+        Sabotage::CaptureIsLost => {
+            let capture = SentCapture {
+                hold: "hold-1".to_owned(),
+                key: Some("k-lost".to_owned()),
+                body: json!({"usage": [{"sku": "tokens", "quantity": "1"}]}),
+                answer: Some(json!({"id": "hold-1"})),
+            };
+            parts.captured.borrow_mut().sent(&parts.accounts[0], capture);
+        }
         Sabotage::TaskPanics => {
             tokio::task::spawn_local(async { unreachable!("sabotage") });
         }
@@ -670,6 +688,7 @@ fn prices() -> Value {
     let price = |sku: &str, kind: &str, rate: &str, idle: &str| json!({"sku": sku, "unit": "hour", "kind": kind, "rate": rate, "idle_rate": idle});
     json!({"prices": [
         json!({"sku": "tokens", "unit": "quantity", "kind": "tokens", "rate": "0.00002"}),
+        json!({"sku": "calls", "unit": "quantity", "kind": "calls", "rate": "0.0005"}),
         price("vm", "instance", "0.6", "0"),
         price("gpu", "instance", "4", "0"),
         price("app", "service", "1.5", "0"),

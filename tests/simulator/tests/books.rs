@@ -1,5 +1,7 @@
 //! The books accept what the product wrote, and notice each thing that is wrong.
 
+mod holds;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -19,7 +21,7 @@ use tollgate_simulator::oracle::schedule::DemandedSchedule;
 const FIXTURE: &str = include_str!("../../../shared/tests/fixtures/every_kind_of_format_6.json");
 
 /// SKU, rate, rate while off, first second: what the fixture was written with.
-const PRICES: [(&str, &str, &str, i64); 9] = [
+const PRICES: [(&str, &str, &str, i64); 10] = [
     ("vm60", "0.60", "0", 0),
     ("vm100", "1.00", "0", 0),
     ("tiny", "0.00216", "0", 0),
@@ -29,6 +31,7 @@ const PRICES: [(&str, &str, &str, i64); 9] = [
     ("domain", "0.50", "0", 0),
     ("volume", "0.20", "0.10", 0),
     ("tokens", "0.00000015", "0", 0),
+    ("call", "1", "0", 0),
 ];
 
 /// A price that staff set for the account "hours".
@@ -688,6 +691,7 @@ fn expired_grant_pays_nothing_and_gets_nothing() {
         paid: 5,
         paid_used: 2,
         grants: BTreeMap::from([(1, grant(100, 4, 3)), (2, grant(200, 6, 1))]),
+        held: BTreeMap::new(),
     };
     let before = Wallet::at(&funds, 99);
     let mut after = Wallet::at(&funds, 100);

@@ -116,6 +116,7 @@ fn books_notice_what_the_cloud_does_wrong() {
         (Sabotage::EventIsWrong, "a row opened tells"),
         (Sabotage::EventIsLost, "has no event"),
         (Sabotage::UsageIsLost, "units are billed"),
+        (Sabotage::CaptureIsLost, "no row bills what was captured"),
         (Sabotage::TaskPanics, "a panic"),
     ] {
         let mut failed = (1..=10).filter_map(|seed| {
@@ -166,7 +167,19 @@ fn seeds_hold_all_rules() {
         );
     } else if finished >= 20 {
         let missing = coverage.missing_rows();
-        let usual = ["topup", "usage", "auto_refill", "refill_failed", "suspended", "metered"];
+        let usual = [
+            "topup",
+            "usage",
+            "auto_refill",
+            "refill_failed",
+            "suspended",
+            "metered",
+            "hold",
+            "hold_extended",
+            "hold_captured",
+            "hold_released",
+            "hold_expired",
+        ];
         for row in usual {
             assert!(!missing.contains(row), "no run has a row {row}");
         }

@@ -144,6 +144,11 @@ pub(super) async fn not_allowed(r: &mut Recorder<'_>, account: &str, case: &str)
     let usage = json!({"project": last(&projects["items"][0]), "sku": "tokens", "reading": "1"});
     let acting = r.api("platform", PLATFORM).acting_for(account);
     r.ask(&acting, case, "POST /v1/usage", &usage).await;
+    let project = last(&projects["items"][0]);
+    let hold = json!({"project": project, "skus": ["tokens"], "amount": "0.01"});
+    r.ask_with(&acting, case, "POST /v1/holds", &[], &hold).await;
+    let allowance = format!("GET /v1/allowance?project={project}&sku=tokens");
+    r.ask_with(&acting, case, &allowance, &[], null).await;
 }
 
 /// A customer closes an account that has no resources.

@@ -71,6 +71,10 @@ function current(balance, settings) {
       { class: 'facts' },
       fact('Current rate', h('span', { testid: 'rate' }, perHour(balance.rate_per_hour))),
       !closed && fact('Lasts until', h('span', { testid: 'lasts-until' }, lastsUntil(balance, refills))),
+      money.compare(balance.held, '0') > 0 && [
+        fact('Held for usage', h('span', { testid: 'held' }, money.exact(balance.held))),
+        fact('Available', h('span', { testid: 'available' }, money.balance(balance.available))),
+      ],
       money.compare(balance.owed, '0') > 0 && fact('Owed', money.exact(balance.owed)),
       balance.paid_through && fact('Paid through', time(balance.paid_through)),
       standing === 'good' &&

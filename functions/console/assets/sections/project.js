@@ -22,6 +22,7 @@ import {
   table,
   toggle,
 } from '../ui.js';
+import * as units from '../units.js';
 
 const STATES = {
   new: ['New', ''],
@@ -311,8 +312,8 @@ function monthly(path, context) {
   const columns = [
     { label: 'Resource' },
     { label: 'State', class: 'col-type' },
-    { label: 'Running rate', class: 'num' },
-    { label: 'Hours run', class: 'num' },
+    { label: 'Rate', class: 'num' },
+    { label: 'Used', class: 'num' },
     { label: 'Share of month', class: 'num' },
     { label: 'Amount', class: 'num' },
   ];
@@ -326,23 +327,7 @@ function monthly(path, context) {
         : [
             table(
               { caption: `Bill for ${monthName(bill.month)}`, columns, class: 'resources bill' },
-              bill.items.map((item) =>
-                row(
-                  columns,
-                  [
-                    [
-                      h('span', { class: 'clip name' }, item.name ?? item.resource),
-                      h('span', { class: 'hint' }, item.sku),
-                    ],
-                    pill(...(STATES[item.state] ?? [item.state ?? 'Removed', ''])),
-                    item.rate_per_hour ? perHour(item.rate_per_hour) : '\u2014',
-                    item.hours,
-                    percent(item.utilisation),
-                    money.exact(item.amount),
-                  ],
-                  { testid: 'bill-row' },
-                ),
-              ),
+              bill.items.flatMap((item) => (item.metered ? meterRows(columns, item) : [resourceRow(columns, item)])),
             ),
             h(
               'p',
@@ -379,6 +364,55 @@ function monthly(path, context) {
     ),
   );
   return card('Monthly bill', { actions: select, hint: 'Months begin and end at midnight UTC.' }, place);
+}
+
+function resourceRow(columns, item) {
+  return row(
+    columns,
+    [
+      [h('span', { class: 'clip name' }, item.name ?? item.resource), h('span', { class: 'hint' }, item.sku)],
+      pill(...(STATES[item.state] ?? [item.state ?? 'Removed', ''])),
+      item.rate_per_hour ? perHour(item.rate_per_hour) : '\u2014',
+      `${item.hours} h`,
+      percent(item.utilisation),
+      money.exact(item.amount),
+    ],
+    { testid: 'bill-row' },
+  );
+}
+
+/** A meter, and a row for each of its labels if it has any. */
+function meterRows(columns, { name, sku, amount, metered }) {
+  const whole = row(
+    columns,
+    [
+      [h('span', { class: 'clip name' }, name), h('span', { class: 'hint' }, sku)],
+      pill('Metered', ''),
+      units.price(metered.rate, metered),
+      units.quantity(metered.quantity, metered),
+      '\u2014',
+      money.exact(amount),
+    ],
+    { testid: 'bill-row' },
+  );
+  const parts = metered.labels.filter(({ labels }) => Object.keys(labels).length > 0);
+  return [
+    whole,
+    ...parts.map((part) =>
+      row(
+        columns,
+        [
+          h('span', { class: 'clip hint' }, units.labelled(part.labels)),
+          '\u2014',
+          '\u2014',
+          units.quantity(part.quantity, metered),
+          '\u2014',
+          h('span', { class: 'hint' }, money.exact(part.amount)),
+        ],
+        { testid: 'bill-label-row' },
+      ),
+    ),
+  ];
 }
 
 /** Formats `0.5000` as `50 %` by moving digits, without arithmetic. */

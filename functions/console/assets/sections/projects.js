@@ -7,6 +7,7 @@ import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { count, daysAgo, month, monthName, span } from '../time.js';
 import { announce, button, busy, card, empty, field, link, loading, outlet, row, table } from '../ui.js';
+import * as units from '../units.js';
 import { project } from './project.js';
 import { returning } from './returning.js';
 
@@ -121,10 +122,10 @@ function spending(context) {
     ({ items, total }) => {
       if (items.length === 0) return empty('No spending', 'Nothing was running in this period.');
       const named = items.map((item) => ({ ...item, name: item.name ?? item.key }));
-      const columns = [{ label: BY[chosen.by] }, { label: 'Time', class: 'num' }, { label: 'Amount', class: 'num' }];
+      const columns = [{ label: BY[chosen.by] }, { label: 'Used', class: 'num' }, { label: 'Amount', class: 'num' }];
       const rows = table(
         { caption: `Spending by ${BY[chosen.by]}`, columns, class: 'compact' },
-        named.map((item) => row(columns, [item.name, span(item.seconds), money.exact(item.amount)])),
+        named.map((item) => row(columns, [item.name, used(item), money.exact(item.amount)])),
       );
       const summary = `Spending by ${BY[chosen.by].toLowerCase()}, ${periods[chosen.period].toLowerCase()}: ${money.cost(total)} in total, most for ${named[0].name ?? 'what was deleted'}`;
       return [
@@ -169,6 +170,9 @@ function spending(context) {
     place,
   );
 }
+
+/** Running time, or what was used of a meter. */
+const used = (item) => (item.quantity === null ? span(item.seconds) : units.quantity(item.quantity, item));
 
 function bars(items) {
   if (items.length <= BARS_MAX) return items;

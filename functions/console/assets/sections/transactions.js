@@ -6,6 +6,7 @@ import { fill, h, icon } from '../dom.js';
 import * as money from '../money.js';
 import { count, month, span, time } from '../time.js';
 import { announce, button, busy, card, empty, failure, link, outlet, pill, row, saveFile, skeleton, table } from '../ui.js';
+import * as units from '../units.js';
 
 const TYPES = {
   topup: 'Top-up',
@@ -207,9 +208,9 @@ function lines(item, names) {
       each.resource
         ? [named(each.resource, names), `${money.exact(each.rate)} / h`, span(each.seconds), money.exact(each.amount)]
         : [
-            [each.sku, ' ', h('span', { class: 'hint' }, each.project)],
+            [each.sku, ' ', h('span', { class: 'hint' }, units.labelled(each.labels) || each.project)],
             `${money.exact(each.rate)} each`,
-            `${each.from} to ${each.to}`,
+            money.ratio(each.quantity, '1'),
             money.exact(each.amount),
           ],
     );

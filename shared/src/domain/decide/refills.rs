@@ -203,7 +203,7 @@ pub(super) fn refill_now(
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     check_chargeable(state)?;
-    let is_low = state.refill.agreement.is_some_and(|agreed| state.balance() < agreed.threshold);
+    let is_low = state.refill.agreement.is_some_and(|agreed| state.available() < agreed.threshold);
     let is_possible = is_possible_if_asked(state)
         && (!state.is_on_trial_terms() || state.renewal_due().is_some());
     if !is_low || !is_possible || is_off_too_long(state, policy, now) {

@@ -96,7 +96,7 @@ impl ChangeFamily for StandingChange {
                     reason: *reason,
                     delete_at: *delete_at,
                     warn_at: *warn_at,
-                    floor: next.balance().or_zero(),
+                    floor: next.available().or_zero(),
                     kept: None,
                 });
                 next.suspended_seq = Some(row.seq);
@@ -123,9 +123,13 @@ impl ChangeFamily for StandingChange {
                 next.standing = Standing::Deleted(BalanceFloor { floor: next.floor() });
                 next.deletions.push(AccountDeletion { seq: row.seq, at: row.at });
             }
-            StandingChange::Closed { .. } => next.standing = Standing::Closed,
+            StandingChange::Closed { .. } => {
+                next.standing = Standing::Closed;
+                next.holds.clear();
+            }
             StandingChange::ClosedByCustomer => {
                 next.standing = Standing::Closed;
+                next.holds.clear();
                 end_agreement(next);
             }
             StandingChange::Reopened { billed, .. } => {

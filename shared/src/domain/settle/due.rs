@@ -6,6 +6,7 @@ use crate::domain::account::{
     AccountState, GrantKind, Standing, Suspension, SuspensionReason, TrialNotice, TrialPhase,
 };
 use crate::domain::funds::Purse;
+use crate::domain::holds::HoldId;
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::policy::Policy;
 use crate::domain::refill::{charged_until, respite_until};
@@ -21,6 +22,8 @@ const TEN_MINUTES: i64 = 10 * MINUTE;
 pub enum DueObligation {
     /// A pending payment expires.
     EndPending(PaymentId),
+    /// A hold expires.
+    EndHold(HoldId),
     /// Metered usage is to be billed.
     Meter,
     /// The trial ends soon.
@@ -84,6 +87,7 @@ pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
                 DueObligation::Meter => None,
                 DueObligation::Pay
                 | DueObligation::EndPending(_)
+                | DueObligation::EndHold(_)
                 | DueObligation::AnnounceTrialEnd
                 | DueObligation::EndTrial
                 | DueObligation::ExpireGrant(_)
@@ -167,6 +171,9 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
     };
     for pending in &state.pending {
         add(Some(pending.expires_at), DueObligation::EndPending(pending.payment.clone()));
+    }
+    for hold in &state.holds {
+        add(Some(hold.expires_at), DueObligation::EndHold(hold.id));
     }
     let trial = state.trial.as_ref().filter(|trial| trial.phase == TrialPhase::Active);
     add(announces_trial_end_at(state, policy), DueObligation::AnnounceTrialEnd);

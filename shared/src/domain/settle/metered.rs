@@ -60,11 +60,11 @@ pub fn price_of_hour(
     price_at(hour.plus(HOUR - 1)).or_else(|_| price_at(now)).map(|price| price.rate)
 }
 
-/// Unbilled usage worth this is billed at once, in USD: the policy's limit, or the balance if that is
-/// smaller but above zero.
+/// Unbilled usage worth this is billed at once, in USD: the policy's limit, or what is available if
+/// that is smaller but above zero.
 #[must_use]
 pub fn bill_at_once_limit(state: &AccountState, policy: &Policy) -> Usd {
-    let credit = state.balance();
+    let credit = state.available();
     if credit.is_positive() { policy.unbilled_max.min(credit) } else { policy.unbilled_max }
 }
 
@@ -132,17 +132,23 @@ impl<'a> UnbilledList<'a> {
     /// When usage is to be billed, if there is any: at the end of its hour, before a grant or trial
     /// ends, and at once when it reaches [`bill_at_once_limit`], at most once a second.
     pub(super) fn due_at(&self, view: &AccountSnapshot<'_>, now: Timestamp) -> Option<Timestamp> {
-        let state = view.state();
         let first_hour = self.usage.first()?.hour;
-        let cost = self.cost();
-        let is_much = cost.is_positive() && cost >= bill_at_once_limit(state, view.policy());
-        let may_again = state.usage_billed_at.is_none_or(|billed_at| billed_at < now);
-        let at_once = (is_much && may_again).then_some(now);
-        let grants = state.grants.iter().filter(|grant| grant.remaining.is_positive());
-        let ends = grants.map(|grant| grant.expires_at);
-        // The end of a grant that ended before the usage comes first.
-        let funds_end = ends.filter(|ends_at| *ends_at > first_hour).min();
+        let at_once = self.is_billed_at_once(view, now).then_some(now);
+        let funds_end = self.funds_end(view.state());
         [at_once, Some(first_hour.plus(HOUR)), funds_end].into_iter().flatten().min()
+    }
+
+    fn is_billed_at_once(&self, view: &AccountSnapshot<'_>, now: Timestamp) -> bool {
+        let (state, cost) = (view.state(), self.cost());
+        let is_much = cost.is_positive() && cost >= bill_at_once_limit(state, view.policy());
+        is_much && state.usage_billed_at.is_none_or(|billed_at| billed_at < now)
+    }
+
+    /// The end of the grant that ends first. Grants that ended before the usage pay none of it.
+    fn funds_end(&self, state: &AccountState) -> Option<Timestamp> {
+        let first_hour = self.usage.first()?.hour;
+        let grants = state.grants.iter().filter(|grant| grant.remaining.is_positive());
+        grants.map(|grant| grant.expires_at).filter(|ends_at| *ends_at > first_hour).min()
     }
 
     /// Bills what is due, oldest hour first. The usage already happened, so the balance may go below
@@ -154,8 +160,12 @@ impl<'a> UnbilledList<'a> {
     ) -> Option<DecisionOutcome> {
         let due_at = self.due_at(view, now)?;
         let state = view.state();
+        // What is billed at once may be of an hour that has just begun, but not while a grant that
+        // ends with the last hour still pays for that.
+        let has_begun = self.is_billed_at_once(view, now) && self.funds_end(state) != Some(due_at);
         let is_due = |one: &&UnbilledUsage<'_>| {
-            one.hour < due_at && (one.labels.is_some() || one.hour.plus(HOUR) <= now)
+            let is_of_past = one.hour < due_at || (has_begun && one.hour == due_at);
+            is_of_past && (one.labels.is_some() || one.hour.plus(HOUR) <= now)
         };
         let due: Vec<_> = self.usage.iter().filter(is_due).collect();
         // A grant that ended has credit until what was used before is billed.

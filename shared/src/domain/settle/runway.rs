@@ -1,6 +1,6 @@
 //! The runway: how long the credit lasts if nothing changes.
 
-use crate::domain::account::{AccountState, Standing};
+use crate::domain::account::{AccountState, Grant, Standing};
 use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::refusal::Refusal;
@@ -67,15 +67,15 @@ pub fn lasts_until(state: &AccountState) -> Option<Timestamp> {
             .and_then(|seconds| i64::try_from(seconds.floor()).ok())
             .unwrap_or(YEARS_MAX * 366 * 24 * HOUR)
     };
-    let mut grants: Vec<_> =
-        state.grants.iter().filter(|grant| grant.remaining.is_positive()).collect();
+    let free = |grant: &Grant| state.free_of_grant(grant.number);
+    let mut grants: Vec<_> = state.grants.iter().filter(|one| free(one).is_positive()).collect();
     grants.sort_by_key(|grant| grant.expires_at);
     let granted_until = grants.into_iter().fold(paid_through, |until, grant| {
         let usable = (grant.expires_at - until).max(0);
-        until.plus(seconds(grant.remaining).min(usable))
+        until.plus(seconds(free(grant)).min(usable))
     });
     // The grants pay a debt.
-    Some(granted_until.plus(seconds(state.paid)).max(paid_through))
+    Some(granted_until.plus(seconds(state.free_paid())).max(paid_through))
 }
 
 /// Steps through the hours as the hourly run will, and takes all equal hours in one step: as many
@@ -130,8 +130,8 @@ fn spend(state: &mut AccountState, deltas: &[FundDelta], hours: i64) {
 fn equal_hours(state: &AccountState, deltas: &[FundDelta], from: Timestamp) -> i64 {
     let by_funds = deltas.iter().filter(|delta| delta.amount.is_negative()).map(|delta| {
         let held = match delta.fund {
-            Fund::Paid => state.paid,
-            Fund::Grant(number) => state.grant(number).map_or(Usd::ZERO, |grant| grant.remaining),
+            Fund::Paid => state.free_paid(),
+            Fund::Grant(number) => state.free_of_grant(number),
         };
         i64::try_from((held.decimal() / -delta.amount.decimal()).floor()).unwrap_or(i64::MAX)
     });
@@ -142,10 +142,9 @@ fn equal_hours(state: &AccountState, deltas: &[FundDelta], from: Timestamp) -> i
         .map(|grant| (grant.expires_at - from + HOUR - 1) / HOUR);
     // A debt comes first: all funds together never go below a balance of zero.
     let all: Usd = deltas.iter().map(|delta| -delta.amount).sum();
-    let unexpired =
-        state.grants.iter().filter(|grant| grant.expires_at > from).map(|grant| grant.remaining);
-    let held = state.paid + unexpired.sum();
-    let by_balance = all.is_positive().then(|| held.decimal() / all.decimal());
+    let unexpired = state.grants.iter().filter(|grant| grant.expires_at > from);
+    let free = state.free_paid() + unexpired.map(|grant| state.free_of_grant(grant.number)).sum();
+    let by_balance = all.is_positive().then(|| free.decimal() / all.decimal());
     let by_balance = by_balance.map(|hours| i64::try_from(hours.floor()).unwrap_or(i64::MAX));
     by_funds.chain(by_expiry).chain(by_balance).min().unwrap_or(1).clamp(1, YEARS_MAX * 366 * 24)
 }

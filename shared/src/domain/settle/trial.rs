@@ -47,19 +47,20 @@ pub(super) fn end_without_credit(
     over(state, spent_at, policy).filter(|_| state.is_in_trial())
 }
 
-/// What is left of the trial's credit expires.
+/// What is left of the trial's credit expires, but for what is held: that pays until its hold ends.
 fn over(state: &AccountState, ended_at: Timestamp, policy: &Policy) -> Option<DecisionOutcome> {
     let trial = state.trial.as_ref()?;
     let is_its_grant = |kind, expires_at| kind == GrantKind::Trial && expires_at == trial.ends_at;
     let funds = state
         .grants
         .iter()
-        .filter(|grant| is_its_grant(grant.kind, grant.expires_at) && grant.remaining.is_positive())
+        .filter(|grant| is_its_grant(grant.kind, grant.expires_at))
         .map(|grant| FundDelta {
             fund: Fund::Grant(grant.number),
-            amount: -grant.remaining,
+            amount: -state.free_of_grant(grant.number),
             used: Usd::ZERO,
         })
+        .filter(|delta| delta.amount.is_negative())
         .collect();
     let renewal = renewal(state, &TrialState { ends_at: ended_at, ..trial.clone() }, policy);
     Some(DecisionOutcome::moving(GrantChange::TrialOver { ended_at, renewal }, funds))

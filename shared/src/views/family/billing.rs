@@ -1,5 +1,7 @@
+use std::collections::BTreeSet;
+
 use super::{FamilyView, hours, resources_called};
-use crate::domain::event::{BilledLines, BillingChange, Event};
+use crate::domain::event::{BilledLines, BillingChange, Event, MeterLine};
 use crate::domain::row::Row;
 use crate::views::event_detail::DomainEventDetail;
 use crate::views::transaction_type::TransactionType;
@@ -12,7 +14,7 @@ impl FamilyView for BillingChange {
             }
             BillingChange::Metered { lines, .. } => match lines.as_slice() {
                 [line] => format!("Usage of {}, {} to {}", line.sku, line.from, line.to),
-                _ => format!("Usage of {} meters", lines.len()),
+                lines => of_meters(lines),
             },
             BillingChange::OwedPaid => {
                 "Usage and storage that were not paid at the time".to_owned()
@@ -26,6 +28,15 @@ impl FamilyView for BillingChange {
 
     fn transaction_type(&self) -> Option<TransactionType> {
         Some(TransactionType::Usage)
+    }
+}
+
+/// A meter may have several lines: one for each hour and set of labels.
+fn of_meters(lines: &[MeterLine]) -> String {
+    let meters: BTreeSet<_> = lines.iter().map(|line| (&line.project, &line.sku)).collect();
+    match lines {
+        [line, ..] if meters.len() == 1 => format!("Usage of {}", line.sku),
+        _ => format!("Usage of {} meters", meters.len()),
     }
 }
 

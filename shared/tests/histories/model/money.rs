@@ -109,10 +109,11 @@ impl Model {
                 let its = self
                     .pots
                     .iter()
-                    .filter(|(_, pot)| pot.is_trial && pot.remaining > 0)
+                    .filter(|(_, pot)| pot.is_trial && pot.remaining > pot.held)
                     .map(|(n, _)| *n);
                 self.expire(before, its.collect(), at, &by_fund)?;
             }
+            Change::Hold(change) if !change.lines().is_empty() => self.sums.usage -= amount,
             change
                 if change.lines().is_some()
                     || matches!(
@@ -199,8 +200,11 @@ impl Model {
         let is_used_up = self.used_up && before.at.seconds() == ended_at && !is_left;
         let is_used = !self.ever_paid && (pays_no_time || is_used_up);
         ensure!(ended_at == ends || is_used, "a trial with credit ended at {ended_at}, not {ends}");
-        for pot in self.pots.values_mut().filter(|pot| pot.is_trial) {
-            pot.expires = ended_at;
+        let held: BTreeMap<u32, i64> =
+            self.pots.keys().filter_map(|fund| Some((*fund, self.held_until(*fund)?))).collect();
+        for (fund, pot) in self.pots.iter_mut().filter(|(_, pot)| pot.is_trial) {
+            // Held credit lasts until its hold ends.
+            pot.expires = held.get(fund).map_or(ended_at, |until| ended_at.max(*until));
         }
         (self.trial, self.trial_ended) = (Some((from, ended_at)), Some(at));
         Ok(())
@@ -219,9 +223,11 @@ impl Model {
         for number in numbers {
             let part = by_fund.get(&number).copied().unwrap_or(0);
             let pot = self.pots.entry(number).or_default();
-            ensure!(pot.expires <= at, "grant {number} expired at {at} instead of {}", pot.expires);
-            ensure!(part == -pot.remaining, "grant {number} had {} and lost {part}", pot.remaining);
-            let expires = pot.expires;
+            let is_over = pot.expires <= at || pot.held > 0;
+            ensure!(is_over, "grant {number} expired at {at} instead of {}", pot.expires);
+            let free = pot.remaining - pot.held;
+            ensure!(part == -free, "grant {number} had {free} and lost {part}");
+            let expires = pot.expires.min(at);
             let paid_through = before.paid_through().map(Timestamp::seconds);
             ensure!(
                 paid_through.is_none_or(|through| through >= expires),

@@ -49,7 +49,8 @@ impl Model {
         let refill = &after.refill;
         let is_open = refill.attempt.as_ref().is_some_and(|attempt| attempt.void_at.is_none());
         let is_under_way = is_open || (refill.attempt.is_none() && refill.wanted.is_some());
-        let is_low = refill.agreement.is_some_and(|agreed| after.balance() < agreed.threshold);
+        let free = self.free();
+        let is_low = refill.agreement.is_some_and(|agreed| free < micros(agreed.threshold));
         let wants = matches!(event.want, Some(RefillWant::Now { .. }));
         if (wants || (is_under_way && is_low)) && self.respite.is_none() {
             self.respite = Some(event.at.seconds());
@@ -61,12 +62,15 @@ impl Model {
         }
         let owed = micros(event.owed);
         let kept = kept_cost(before, event)?;
-        let rate = before.billed.rate.for_seconds(TEN_MINUTES);
+        // Prices may have changed at the end of the paid time. What was stopped costs less.
+        let rated_at = before.paid_through().map_or(0, Timestamp::seconds);
+        let is_there = |thing: &&Thing| thing.deleted.is_none();
+        let rates = self.things.values().filter(is_there);
+        let rates = rates.map(|thing| self.rate(thing, Mode::Running, rated_at));
+        let most =
+            micros(before.billed.rate.for_seconds(TEN_MINUTES)).max(cost(rates.sum(), TEN_MINUTES));
         let in_respite = owed - kept;
-        ensure!(
-            in_respite <= micros(rate) + 1_000,
-            "{in_respite} is owed for ten minutes of {rate}"
-        );
+        ensure!(in_respite <= most + 1_000, "{in_respite} is owed for ten minutes of {most}");
         self.owed += owed;
         ensure!(self.owed >= 0, "more was paid than was owed");
         match &event.change {
@@ -101,13 +105,14 @@ impl Model {
         let Some(through) = after.paid_through() else { return true };
         let seconds = (event.at - through).max(0);
         let to_pay = micros(after.billed.rate.for_seconds(seconds)) + self.owed;
-        let usable = after.grants.iter().filter(|grant| {
-            grant.excludes.is_empty() && grant.expires_at > event.at && !grant.remaining.is_zero()
+        let usable = self.pots.iter().filter(|(number, pot)| {
+            **number > 0 && pot.excludes.is_empty() && pot.expires > event.at.seconds()
         });
-        let credit =
-            micros(after.paid).max(0) + usable.map(|grant| micros(grant.remaining)).sum::<i64>();
+        let free = |pot: &super::Pot| pot.remaining - pot.held;
+        let paid = self.pots.get(&0).map_or(0, free);
+        let credit = paid.max(0) + usable.map(|(_, pot)| free(pot)).sum::<i64>();
         // Time never takes the balance below zero, so a debt is paid first.
-        seconds == 0 || credit.min(micros(after.balance()).max(0)) >= to_pay
+        seconds == 0 || credit.min(self.free().max(0)) >= to_pay
     }
 
     /// Enters what is kept since a suspension, before its row ends what is billed.
@@ -162,7 +167,7 @@ impl Model {
         }
         // Each line is rounded for itself.
         let needed = micros(after.billed.rate.for_seconds(TEN_MINUTES)) - 1_000;
-        let left = micros(after.balance());
+        let left = self.free();
         ensure!(left >= needed, "{left} micro-dollars are left, and ten minutes cost {needed}");
         ensure!(micros(after.owed) == self.owed, "{} is owed", self.owed);
         Ok(())

@@ -145,7 +145,7 @@ impl Model {
             && let Some(RefillAgreement { target: Some(target), .. }) = after.refill.agreement
         {
             let owed = after.owed_at(at.plus(HOUR));
-            let missing = micros(target + owed - after.balance());
+            let missing = micros(target + owed) - self.free();
             let fits =
                 micros(amount) >= missing.min(micros(target)) || after.refill.monthly_cap.is_some();
             ensure!(fits, "{amount} is wanted, {missing} are missing to {target}");

@@ -56,7 +56,7 @@ impl Model {
                     found == expected,
                     "suspended at {at}, to be deleted at {found:?}, not {expected:?}"
                 );
-                let left: i64 = self.pots.values().map(|pot| pot.remaining).sum();
+                let left = self.free();
                 let expected =
                     expected.map(|delete_at| delete_at - DAY).filter(|warn_at| *warn_at > at);
                 let found = warn_at.map(Timestamp::seconds);
@@ -115,7 +115,7 @@ impl Model {
             return;
         };
         let refill = self.refills.open.is_some() || after.refill.wanted.is_some();
-        let balance: i64 = self.pots.values().map(|pot| pot.remaining).sum();
+        let balance = self.free();
         if refill || !self.pending.is_empty() || balance > left {
             (self.announced, self.held) = (None, Some(after.at.seconds()));
         }
@@ -127,7 +127,7 @@ impl Model {
         let Some((since, grace, left)) = self.suspended else {
             return Err(format!("{what} without a suspension"));
         };
-        let balance: i64 = self.pots.values().map(|pot| pot.remaining).sum();
+        let balance = self.free();
         ensure!(
             balance <= left,
             "{what} with {balance}, of which {left} was left at the suspension"

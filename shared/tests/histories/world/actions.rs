@@ -45,6 +45,10 @@ impl World {
             | Action::FailStart { .. }
             | Action::OpenMeter { .. }
             | Action::Nonsense { .. } => self.move_resources(action),
+            Action::Hold { .. }
+            | Action::CaptureHold { .. }
+            | Action::ExtendHold { .. }
+            | Action::ReleaseHold { .. } => self.hold(action),
             Action::SetRefill { .. }
             | Action::FollowCards { .. }
             | Action::RefillNow

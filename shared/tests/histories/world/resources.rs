@@ -5,7 +5,7 @@ use tollgate::domain::command::Command;
 use tollgate::domain::event::{CreditKind, Event, PaymentFacts};
 use tollgate::domain::ids::{ResourceId, Sku};
 use tollgate::domain::money::{Quantity, Rate, Usd};
-use tollgate::domain::prices::{Price, PriceUnit};
+use tollgate::domain::prices::{Price, PriceDisplay, PriceUnit};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, NewResource, OwnedProject};
 use tollgate::domain::resources::{Resource, ResourceStatus};
@@ -216,6 +216,7 @@ impl World {
             rate: id(rate)?,
             idle_rate: id(idle)?,
             valid_from,
+            display: PriceDisplay::default(),
         };
         match self.prices.check(&price, self.now) {
             Ok(()) => {

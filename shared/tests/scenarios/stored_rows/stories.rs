@@ -3,20 +3,21 @@
 //!
 //! A story never changes, because its rows are stored. An addition is a new story.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate::domain::account::{
     BilledTotals, CardChoice, DisputePhase, PendingPayment, RefillPause, RestartPolicy, Standing,
     TaxMode,
 };
 use tollgate::domain::command::{
-    BonusGrant, CardFunding, CardWallet, Command, RefillCharge, RefillSettings, RefillTerms,
-    TrialCard,
+    BonusGrant, CapturedUsage, CardFunding, CardWallet, Command, RefillCharge, RefillSettings,
+    RefillTerms, TrialCard,
 };
 use tollgate::domain::event::{
     BilledLines, BillingChange, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event,
     PaymentChange, PaymentFacts, PendingEnd, RefillDecline, TakeBack,
 };
+use tollgate::domain::holds::HoldId;
 use tollgate::domain::ids::RequestKey;
 use tollgate::domain::money::Usd;
 use tollgate::domain::payment_records::RecordedTotals;
@@ -51,6 +52,7 @@ pub(super) fn all() -> Vec<World> {
         fraud_warnings(),
         trial_used(),
         closed_and_erased(),
+        holds(),
     ]
 }
 
@@ -286,6 +288,56 @@ fn hours() -> World {
     w.settle("14:00");
     with_lines_in_chunks(w, "15:00");
     w.stop("15:30", &["a", "b", "c"]).unwrap();
+    world
+}
+
+fn holds() -> World {
+    let mut world = World::opened_as("holds");
+    let w = &mut world;
+    stripe(w, "10:01", top_up(taxed("pi_1", "10", 1_000)));
+    w.grant("10:02", "2", "23T00:00", &[]);
+    let hold = |amount: &str| Command::Hold {
+        project: named("p"),
+        skus: [named("call"), named("tokens")].into(),
+        amount: named(amount),
+        seconds: 600,
+    };
+    let used = |calls: &str| {
+        let labels: BTreeMap<_, _> = [("api_key".to_owned(), "key-1".to_owned())].into();
+        vec![CapturedUsage {
+            project: named("p"),
+            sku: named("call"),
+            labels: labels.try_into().unwrap(),
+            quantity: named(calls),
+            rate: named("1"),
+        }]
+    };
+    requested(w, "10:03", "key-1", hold("5"));
+    let first = HoldId::of_row(w.state.next_seq - 1);
+    let capture = |hold, is_last| Command::CaptureHold { hold, usage: used("1.5"), is_last };
+    requested(w, "10:04", "key-2", capture(first, false));
+    let extended =
+        Command::ExtendHold { hold: first, skus: [named("call")].into(), seconds: 3_600 };
+    w.command("10:05", extended).unwrap();
+    w.command("10:06", capture(first, true)).unwrap();
+    w.command("10:07", hold("1")).unwrap();
+    let second = HoldId::of_row(w.state.next_seq - 1);
+    w.command("10:08", Command::ReleaseHold { hold: second }).unwrap();
+    w.command("10:09", hold("8")).unwrap();
+    let third = HoldId::of_row(w.state.next_seq - 1);
+    let (by, of) = (TakeBack::Refund(named("re_1")), taxed("pi_1", "10", 1_000));
+    let before = RecordedTotals::default();
+    stripe(w, "10:10", Command::TakeBack { by, of, cents: 600, before });
+    w.settle("10:19");
+    w.command("10:20", Command::CaptureLate { hold: second, usage: used("0.1"), ends: false })
+        .unwrap();
+    w.command("10:21", Command::CaptureLate { hold: third, usage: used("0.1"), ends: false })
+        .unwrap();
+    w.command("10:22", hold("0.000001")).unwrap();
+    w.command("10:23", Command::Close { reason: "moved away".to_owned() }).unwrap();
+    let fourth = HoldId::of_row(w.state.next_seq - 2);
+    w.command("10:24", Command::CaptureLate { hold: fourth, usage: used("1"), ends: true })
+        .unwrap();
     world
 }
 

@@ -432,13 +432,15 @@ impl SimulatedCustomer {
         items.iter().filter_map(|card| card["id"].as_str().map(str::to_owned)).collect()
     }
 
-    async fn project(&self) -> Option<String> {
+    /// The customer's project, which is made if there is none.
+    pub(super) async fn project(&self) -> Option<String> {
         if let Some(project) = self.owned.borrow().project.clone() {
             return Some(project);
         }
         let made = self.ask("POST", "/v1/projects", &[], &json!({"name": "first"})).await?;
         let project = made.body["id"].as_str()?.to_owned();
-        self.owned.borrow_mut().project = Some(project.clone());
+        // Another one may have been made meanwhile. It stays the only one that is used.
+        let project = self.owned.borrow_mut().project.get_or_insert(project).clone();
         let all = &self.requester.cloud.parts().projects;
         all.borrow_mut().push((self.account.clone(), project.clone()));
         Some(project)

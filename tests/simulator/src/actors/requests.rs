@@ -10,7 +10,7 @@ use crate::clock::ClockOwner;
 use crate::cloud::SimulatedCloud;
 
 /// A request is sent this often at most.
-const SENT_MAX: u32 = 6;
+pub const SENT_MAX: u32 = 6;
 
 /// Whose token a request has.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,15 @@ pub enum Caller<'a> {
     Staff,
 }
 
+/// How a request is sent.
+#[derive(Clone, Debug)]
+pub struct SendingManner {
+    /// The `Idempotency-Key`.
+    pub key: Option<String>,
+    /// How often it is sent at most.
+    pub sent_max: u32,
+}
+
 /// Sends requests. Clones draw from the same chance.
 #[derive(Clone)]
 pub struct Requester {
@@ -29,12 +38,35 @@ pub struct Requester {
 }
 
 impl Requester {
-    /// Sends a request until it is answered. `None` if it was refused or never answered.
+    /// Sends a request with a new key until it is answered. `None` if it was refused or never
+    /// answered.
     ///
     /// # Panics
     /// If the request cannot be made.
     pub async fn send(
         &self,
+        caller: Caller<'_>,
+        route: (&str, &str),
+        at: &[(&str, &str)],
+        body: &Value,
+    ) -> Option<Answered> {
+        let manner = SendingManner { key: Some(self.new_key()), sent_max: SENT_MAX };
+        self.send_in(&manner, caller, route, at, body).await
+    }
+
+    /// A key that no other request has.
+    #[must_use]
+    pub fn new_key(&self) -> String {
+        format!("k-{:016x}", self.chance.number(..))
+    }
+
+    /// The same in another manner.
+    ///
+    /// # Panics
+    /// If the request cannot be made.
+    pub async fn send_in(
+        &self,
+        manner: &SendingManner,
         caller: Caller<'_>,
         (method, path): (&str, &str),
         at: &[(&str, &str)],
@@ -42,8 +74,7 @@ impl Requester {
     ) -> Option<Answered> {
         let parts = self.cloud.parts();
         let (net, route) = (parts.network.parts(), format!("{method} {path}"));
-        let key = format!("k-{:016x}", self.chance.number(..));
-        for sent in 0..SENT_MAX {
+        for sent in 0..manner.sent_max {
             let event = event_of(caller, &route, &net.clocks.text_at(ClockOwner::Gateway));
             // A name that begins with a question mark is a parameter of the query.
             let mut event =
@@ -51,8 +82,8 @@ impl Requester {
                     Some(name) => event.with(name, value),
                     None => event.at(name, value),
                 });
-            if method != "GET" {
-                event = event.key(&key);
+            if let Some(key) = manner.key.as_ref().filter(|_| method != "GET") {
+                event = event.key(key);
             }
             if !body.is_null() {
                 event = event.json(body);

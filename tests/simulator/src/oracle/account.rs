@@ -10,6 +10,7 @@ use super::charges::{ChargeBooks, check_card_event};
 use super::ensure;
 use super::funds::{FundBooks, Wallet};
 use super::hashes::HashChain;
+use super::holds::HoldBooks;
 use super::metered::MeterBooks;
 use super::owed::OwedBooks;
 use super::payments::PaymentBooks;
@@ -50,6 +51,7 @@ pub struct AccountBooks {
     owed: OwedBooks,
     payments: PaymentBooks,
     pub meters: MeterBooks,
+    pub holds: HoldBooks,
     /// The sum of the rows of payments, refunds and disputes.
     pub received: Micros,
     /// What the last row but one left to do.
@@ -67,7 +69,12 @@ struct ScheduleBook {
 /// Types of rows that record money at Stripe.
 const PAID_TYPES: [&str; 7] =
     ["topup", "auto_refill", "commit", "refund", "refund_reversed", "dispute", "dispute_reversed"];
-/// Types of rows that have lines.
+/// Types of rows about holds.
+const HOLD_TYPES: [&str; 5] =
+    ["hold", "hold_extended", "hold_captured", "hold_released", "hold_expired"];
+/// Types of rows that a freeze forbids.
+const BEGINNING_TYPES: [&str; 5] = ["started", "restored", "refill_begun", "hold", "hold_extended"];
+/// Types of rows with lines for time.
 const LINED_TYPES: [&str; 7] =
     ["usage", "started", "restored", "stopped", "resources_deleted", "suspended", "start_failed"];
 
@@ -90,7 +97,7 @@ impl AccountBooks {
         check_card_event(&row, self.paid_through(), &self.state)?;
         self.add_changes(&row, prices)?;
         self.check_state(&row, prices)?;
-        let begins = ["started", "restored", "refill_begun"].contains(&row.kind.as_str());
+        let begins = BEGINNING_TYPES.contains(&row.kind.as_str());
         ensure!(!(begins && self.is_frozen()), "{} while the account is frozen", row.kind);
         self.was_unfrozen |= row.kind == "unfrozen";
         if row.kind == "comeback_chosen" {
@@ -193,7 +200,7 @@ impl AccountBooks {
     /// What the row does follows from the account before it.
     fn add_changes(&mut self, row: &BookedRow, prices: &PriceBooks) -> Result<(), String> {
         let facts = StandingFacts {
-            balance: self.balance,
+            available: self.funds.available(),
             owed: self.owed.at(self.last_at),
             is_frozen: self.is_frozen(),
             has_trial: self.state["t"].is_object(),
@@ -216,13 +223,24 @@ impl AccountBooks {
         self.begin_period(row);
         self.funds.add_grants(row)?;
         self.funds.apply(&moves)?;
+        self.hold_back(row)?;
         if let Some(ended_at) = row.change["ended_at"].as_i64() {
-            self.funds.end_trial(ended_at);
+            self.funds.end_trial(ended_at, &self.holds.held_until());
         }
         self.change_resources(row, prices)?;
-        self.standing.add(row, facts)?;
+        self.standing.add(row, facts, self.funds.available())?;
         self.end_period(row, prices)?;
         self.use_up(row);
+        Ok(())
+    }
+
+    /// Counts what holds keep after the row.
+    fn hold_back(&mut self, row: &BookedRow) -> Result<(), String> {
+        if row.kind == "closed" {
+            self.holds.close();
+        }
+        self.holds.cut(row, &self.funds)?;
+        self.funds.held = self.holds.held();
         Ok(())
     }
 
@@ -234,6 +252,7 @@ impl AccountBooks {
             "usage" => {
                 ensure!(is_good, "time is paid while it is {:?}", self.standing);
                 let unpaid = texts(&row.change["n"]);
+                self.holds.check_none_over(row.change["f"].as_i64().ok_or("no start")?)?;
                 return before.usage(row, &unpaid);
             }
             "started" | "restored" => {
@@ -258,6 +277,14 @@ impl AccountBooks {
                 let moves = meters.add(row, before)?;
                 self.meters = meters;
                 moves
+            }
+            kind if HOLD_TYPES.contains(&kind) => {
+                let begins = BEGINNING_TYPES.contains(&kind);
+                ensure!(is_good || !begins, "credit is held while it is {:?}", self.standing);
+                let mut holds = std::mem::take(&mut self.holds);
+                let moves = holds.add(row, self.before(prices));
+                self.holds = holds;
+                moves?
             }
             "bonus" | "trial" => given(row)?,
             "expired" | "trial_ended" => self.expiring(row, prices)?,
@@ -284,6 +311,7 @@ impl AccountBooks {
     /// the row that used up its credit.
     fn check_spent(&self, as_of: i64, prices: &PriceBooks) -> Result<(), String> {
         if self.period.is_some() {
+            self.holds.check_none_over(as_of)?;
             return self.before(prices).check_spent(as_of);
         }
         ensure!(self.is_used_up, "it stops for lack of credit, and none was used up");
@@ -317,10 +345,13 @@ impl AccountBooks {
         let mut moves = FundMoves::new();
         for (fund, grant) in &self.funds.grants {
             let is_of_trial = number.is_some() || Some(grant.expires_at) == ends_at;
-            if is_it(*fund, &grant.kind) && is_of_trial && grant.left > 0 {
+            // What is held of a trial's credit lasts as long as the hold. Other grants are held no
+            // longer than they last.
+            let ending = if number.is_some() { grant.left } else { self.funds.free(*fund) };
+            if is_it(*fund, &grant.kind) && is_of_trial && ending > 0 {
                 let is_over = is_used || grant.expires_at <= row.at;
                 ensure!(is_over, "grant {fund} ends before its time");
-                moves.insert(*fund, FundMove { amount: -grant.left, used: 0 });
+                moves.insert(*fund, FundMove { amount: -ending, used: 0 });
             }
         }
         ensure!(!moves.is_empty() || number.is_none(), "grant {number:?} has nothing left to end");
@@ -411,6 +442,7 @@ impl AccountBooks {
         let balance = self.funds.balance();
         ensure!(balance == row.balance, "the funds add up to {balance}, not {}", row.balance);
         self.funds.check_state(state)?;
+        self.holds.check_state(state)?;
         self.owed.check_state(state)?;
         self.standing.check_state(state)?;
         let is_used_up = state["z"] == "yes";

@@ -7,6 +7,7 @@ use time::UtcDateTime;
 
 use super::amounts::{DOLLAR, MICROS_PER_CENT, Micros, micros, of_cents, share_of};
 use super::ensure;
+use super::holds::available_in;
 use super::row::{BookedRow, array};
 use super::stripe::StripeBooks;
 
@@ -18,7 +19,7 @@ const CLOCKS_APART_SECONDS: i64 = 40;
 const CARD_PATIENCE_SECONDS: i64 = 120;
 
 /// The rows that bill time and usage, or give it back.
-const USES: [&str; 8] = [
+const USES: [&str; 9] = [
     "usage",
     "started",
     "restored",
@@ -27,6 +28,7 @@ const USES: [&str; 8] = [
     "suspended",
     "start_failed",
     "metered",
+    "hold_captured",
 ];
 
 /// The payments that were credited, and what stood after each row.
@@ -50,7 +52,8 @@ pub struct ChargeBooks {
 #[derive(Clone, Copy, Debug)]
 struct AfterRow {
     at: i64,
-    balance: Micros,
+    /// The balance without what is held.
+    available: Micros,
     /// Below which a refill is agreed to.
     threshold: Option<Micros>,
 }
@@ -61,7 +64,8 @@ impl ChargeBooks {
     pub fn add(&mut self, row: &BookedRow) -> Result<(), String> {
         let threshold = &row.state["r"]["a"]["t"];
         let threshold = threshold.is_string().then(|| micros(threshold)).transpose()?;
-        self.after.push(AfterRow { at: row.at, balance: row.balance, threshold });
+        let available = available_in(&row.state)?;
+        self.after.push(AfterRow { at: row.at, available, threshold });
         if ["topup", "auto_refill", "commit"].contains(&row.kind.as_str()) {
             // The row of an invoice names its payments, too.
             let also = array(&row.change["also"]).iter();
@@ -181,7 +185,7 @@ impl ChargeBooks {
         let mut within = within.take_while(|(_, after)| after.at <= until);
         let has_reason = within.any(|(seq, after)| {
             let uncredited = self.uncredited(stripe, account, seq, looked_from);
-            after.threshold.is_some_and(|threshold| after.balance + uncredited < threshold)
+            after.threshold.is_some_and(|threshold| after.available + uncredited < threshold)
         });
         ensure!(
             has_reason,

@@ -16,6 +16,8 @@ pub struct FundBooks {
     pub paid_used: Micros,
     /// All grants that ever were. A spent one may get something back.
     pub grants: BTreeMap<FundNumber, GrantBook>,
+    /// What holds keep of each fund. Only their captures are paid from it.
+    pub held: FundShares,
 }
 
 #[derive(Clone, Debug)]
@@ -55,10 +57,6 @@ impl GrantBook {
         self.left > 0 || self.used > 0
     }
 
-    fn pays(&self, sku: &str, instant: i64) -> bool {
-        self.left > 0 && self.expires_at > instant && !self.excludes.contains(sku)
-    }
-
     /// What can still be given back to it.
     fn room(&self) -> Micros {
         (self.amount - self.left - self.used).max(0)
@@ -71,8 +69,73 @@ impl FundBooks {
         self.paid + self.grants.values().map(|grant| grant.left).sum::<Micros>()
     }
 
+    /// The balance without what holds keep. Below zero if more was used.
+    #[must_use]
+    pub fn available(&self) -> Micros {
+        self.balance() - self.held.values().sum::<Micros>()
+    }
+
+    /// What no hold keeps of a fund.
+    #[must_use]
+    pub fn free(&self, fund: FundNumber) -> Micros {
+        let left = match fund {
+            PAID => self.paid,
+            number => self.grants.get(&number).map_or(0, |grant| grant.left),
+        };
+        left - self.held.get(&fund).copied().unwrap_or_default()
+    }
+
+    /// What no hold keeps of the grants that have not ended.
+    fn free_of_grants(&self, instant: i64) -> Micros {
+        let lasting = self.grants.iter().filter(|(_, grant)| grant.expires_at > instant);
+        lasting.map(|(fund, _)| self.free(*fund)).sum()
+    }
+
+    /// Whether a grant can pay for a SKU.
+    fn pays(&self, fund: FundNumber, sku: &str, instant: i64) -> bool {
+        let may_pay =
+            |grant: &GrantBook| grant.expires_at > instant && !grant.excludes.contains(sku);
+        self.free(fund) > 0 && self.grants.get(&fund).is_some_and(may_pay)
+    }
+
+    /// The grants that can pay for a SKU.
+    fn paying(&self, sku: &str, instant: i64) -> impl Iterator<Item = FundNumber> {
+        self.grants.keys().copied().filter(move |fund| self.pays(*fund, sku, instant))
+    }
+
+    /// What can be held until an instant: how much each fund keeps, in the order in which they pay.
+    /// Grants that end no earlier and exclude none of the SKUs come first, the one that ends first
+    /// before others, then paid credit.
+    ///
+    /// # Errors
+    /// That there is less.
+    pub fn hold(
+        &self,
+        skus: &BTreeSet<String>,
+        amount: Micros,
+        until: i64,
+    ) -> Result<Vec<(FundNumber, Micros)>, String> {
+        let lasting = self.in_order().into_iter().filter(|fund| {
+            self.grants[fund].expires_at >= until && self.grants[fund].excludes.is_disjoint(skus)
+        });
+        // A debt comes first, and other grants that last pay it.
+        let all = self.free(PAID) + self.free_of_grants(until - 1);
+        ensure!(amount <= all.max(0), "{amount} are held, and {all} are free until {until}");
+        let (mut rest, mut shares) = (amount, Vec::new());
+        for fund in lasting.chain([PAID]) {
+            let part = rest.min(self.free(fund)).max(0);
+            rest -= part;
+            if part > 0 {
+                shares.push((fund, part));
+            }
+        }
+        ensure!(rest == 0, "{amount} are held, and nothing may pay {rest} of it");
+        Ok(shares)
+    }
+
     /// Grants in the order in which they pay.
-    fn in_order(&self) -> Vec<FundNumber> {
+    #[must_use]
+    pub fn in_order(&self) -> Vec<FundNumber> {
         let mut funds: Vec<FundNumber> = self.grants.keys().copied().collect();
         funds.sort_by_key(|fund| (self.grants[fund].expires_at, *fund));
         funds
@@ -110,10 +173,11 @@ impl FundBooks {
         }
     }
 
-    /// The trial is over: its grant pays nothing and gets nothing back from then on.
-    pub fn end_trial(&mut self, ended_at: i64) {
-        for grant in self.grants.values_mut().filter(|grant| grant.kind == "trial") {
-            grant.expires_at = ended_at;
+    /// The trial is over: its grant pays nothing and gets nothing back from then on. What is held of it
+    /// lasts as long as its holds, which end at `held_until`.
+    pub fn end_trial(&mut self, ended_at: i64, held_until: &BTreeMap<FundNumber, i64>) {
+        for (fund, grant) in self.grants.iter_mut().filter(|(_, grant)| grant.kind == "trial") {
+            grant.expires_at = held_until.get(fund).map_or(ended_at, |until| ended_at.max(*until));
         }
     }
 
@@ -206,23 +270,21 @@ impl Wallet {
 
     /// Counts what was given back as spendable.
     pub fn count_budget(&mut self) {
-        let lasting = self.now.grants.values().filter(|grant| grant.expires_at > self.instant);
-        let left: Micros = lasting.map(|grant| grant.left).sum();
-        self.budget = (self.now.paid + left).max(0);
+        self.budget = (self.now.free(PAID) + self.now.free_of_grants(self.instant)).max(0);
     }
 
     /// How many grants can pay for a SKU.
     #[must_use]
     pub fn eligible_grants(&self, sku: &str) -> usize {
-        self.now.grants.values().filter(|grant| grant.pays(sku, self.instant)).count()
+        self.now.paying(sku, self.instant).count()
     }
 
     /// The credit that can pay for a SKU.
     #[must_use]
     pub fn eligible(&self, sku: &str) -> Micros {
-        let grants = self.now.grants.values().filter(|grant| grant.pays(sku, self.instant));
-        let left: Micros = grants.map(|grant| grant.left).sum();
-        (left + self.now.paid.max(0)).min(self.budget)
+        let grants = self.now.paying(sku, self.instant);
+        let free: Micros = grants.map(|fund| self.now.free(fund)).sum();
+        (free + self.now.free(PAID).max(0)).min(self.budget)
     }
 
     /// Pays for time: the grant that ends first, then paid credit. Nothing if it does not suffice.
@@ -256,15 +318,39 @@ impl Wallet {
         shares
     }
 
+    /// Pays for what was used from what a hold keeps, and takes it out of `kept`. What each part paid.
+    pub fn pay_held(
+        &mut self,
+        kept: &mut Vec<(FundNumber, Micros)>,
+        amount: Micros,
+    ) -> Vec<(FundNumber, Micros)> {
+        let (mut rest, mut shares) = (amount, Vec::new());
+        for (fund, part) in kept.iter_mut() {
+            let paid = rest.min(*part);
+            *part -= paid;
+            rest -= paid;
+            *self.now.held.entry(*fund).or_default() -= paid;
+            if *fund == PAID {
+                self.now.paid -= paid;
+            } else if let Some(grant) = self.now.grants.get_mut(fund) {
+                grant.left -= paid;
+            }
+            if paid > 0 {
+                shares.push((*fund, -paid));
+            }
+        }
+        kept.retain(|(_, part)| *part > 0);
+        shares
+    }
+
     fn pay_by_grants(&mut self, sku: &str, amount: Micros) -> (FundShares, Micros) {
         let (mut rest, mut shares) = (amount, FundShares::new());
         for fund in self.now.in_order() {
-            let instant = self.instant;
-            let Some(grant) = self.now.grants.get_mut(&fund) else { continue };
-            if rest == 0 || !grant.pays(sku, instant) {
+            if rest == 0 || !self.now.pays(fund, sku, self.instant) {
                 continue;
             }
-            let part = rest.min(grant.left);
+            let part = rest.min(self.now.free(fund));
+            let Some(grant) = self.now.grants.get_mut(&fund) else { continue };
             grant.left -= part;
             rest -= part;
             shares.insert(fund, -part);
@@ -275,14 +361,14 @@ impl Wallet {
     /// Pays what is owed, by any credit, as far as it reaches. What was paid.
     pub fn pay_owed(&mut self, owed: Micros) -> Micros {
         let instant = self.instant;
-        let lasting = self.now.grants.values().filter(|grant| grant.expires_at > instant);
-        let left: Micros = lasting.map(|grant| grant.left).sum();
-        let paid = owed.min((left + self.now.paid.max(0)).min(self.budget));
+        let free = self.now.free_of_grants(instant) + self.now.free(PAID).max(0);
+        let paid = owed.min(free.min(self.budget));
         let mut rest = paid;
         for fund in self.now.in_order() {
+            let free = self.now.free(fund);
             let Some(grant) = self.now.grants.get_mut(&fund) else { continue };
             if grant.expires_at > instant {
-                let part = rest.min(grant.left);
+                let part = rest.min(free);
                 grant.left -= part;
                 rest -= part;
             }

@@ -79,7 +79,7 @@ impl OwedBooks {
                     _ => {}
                 }
             }
-            "owed_paid" => self.pay(row, before.last_at, state),
+            "owed_paid" => self.pay(row, before, state),
             "start_failed" => self.fail_start(row)?,
             "deleting" => {
                 self.recorded += self.kept.take().map_or(0, |kept| kept.cost(row.at));
@@ -144,12 +144,14 @@ impl OwedBooks {
     }
 
     /// The suspension ends with the payment of all that is owed, and what is kept is paid anew then.
-    fn pay(&mut self, row: &BookedRow, last_at: i64, state: &Value) {
+    fn pay(&mut self, row: &BookedRow, before: AccountBefore<'_>, state: &Value) {
+        let last_at = before.last_at;
         let left = self.at(last_at) + row.amount;
+        let available = before.funds.available() + row.amount;
         let floor = state["s"]["suspended"]["l"].as_str();
         let floor = floor.map_or(0, |floor| micros(&json!(floor)).unwrap_or_default());
         let is_frozen = state["f"].is_object();
-        let ends = left == 0 && row.balance > floor && !is_frozen;
+        let ends = left == 0 && available > floor && !is_frozen;
         self.recorded = left;
         self.kept =
             self.kept.and_then(|kept| kept.later(last_at, if ends { 0 } else { kept.rate }));

@@ -7,6 +7,7 @@ use time::UtcDateTime;
 
 use super::amounts::scaled;
 use super::ensure;
+use super::holds::available_in;
 use super::row::{BookedRow, array, attribute_text};
 use crate::dynamodb::{CurrentReads, MemoryDynamoDb};
 use crate::functions::LEDGER;
@@ -101,7 +102,8 @@ fn events_of(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// An event has its row when the bus takes it, fits it, and shows its balance.
+/// An event has its row when the bus takes it, fits it, and shows its balance and what of it is
+/// available.
 ///
 /// # Errors
 /// What is wrong, as text.
@@ -124,5 +126,10 @@ pub fn check_event(
     let shown = scaled(event.detail["state"]["balance"].as_str().unwrap_or_default(), 6)?;
     let stored = scaled(&attribute_text(&row["balance"]), 6)?;
     ensure!(stored == shown, "{account}: an event shows another balance than {stored}: {event:?}");
+    let body = row["body"]["S"].as_str().unwrap_or_default();
+    let body: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
+    let shown = scaled(event.detail["state"]["available"].as_str().unwrap_or_default(), 6)?;
+    let available = available_in(&body["s"])?;
+    ensure!(available == shown, "{account}: {available} are available, not as in {event:?}");
     Ok(())
 }

@@ -12,7 +12,8 @@ const RESPITE_SECONDS: i64 = 600;
 /// Types of rows that give back what was prepaid. They are no credit.
 const USE_TYPES: [&str; 4] = ["stopped", "resources_deleted", "suspended", "start_failed"];
 /// Types of rows that are decided after the account is settled.
-const SETTLED_TYPES: [&str; 4] = ["started", "restored", "stopped", "resources_deleted"];
+const SETTLED_TYPES: [&str; 6] =
+    ["started", "restored", "stopped", "resources_deleted", "hold", "hold_extended"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Respite {

@@ -15,6 +15,8 @@ pub struct BookedRow {
     /// Unix seconds.
     pub at: i64,
     pub kind: String,
+    /// The name of the change in the body.
+    pub tag: String,
     pub amount: Micros,
     pub balance: Micros,
     pub body: String,
@@ -82,10 +84,11 @@ impl BookedRow {
             event: parsed["x"].clone(),
             change,
             state: parsed["s"].clone(),
+            tag,
             body,
         };
         ensure!(parsed["t"] == row.at, "the body has the time {}", parsed["t"]);
-        let kind = kind_of(&tag, &row.change);
+        let kind = kind_of(&row.tag, &row.change);
         ensure!(kind == row.kind, "the body says {kind}, and the type is {}", row.kind);
         Ok(row)
     }
@@ -149,7 +152,11 @@ impl BookedLine {
     }
 }
 
-fn fund(value: &Value) -> Result<FundNumber, String> {
+/// The number of a fund.
+///
+/// # Errors
+/// What is wrong, as text.
+pub fn fund(value: &Value) -> Result<FundNumber, String> {
     let number = value.as_u64().and_then(|number| FundNumber::try_from(number).ok());
     number.ok_or_else(|| format!("{value} is no fund"))
 }
@@ -210,6 +217,8 @@ fn kind_of(tag: &str, change: &Value) -> String {
         "started" => "restored",
         "deletion_due" => "deleting",
         "corrected" => "correction",
+        "held" => "hold",
+        "captured_late" => "hold_captured",
         same => same,
     };
     kind.to_owned()

@@ -5,7 +5,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::amounts::{DOLLAR, Micros, cost, hourly_rate, micros, seconds_paid};
 use super::ensure;
-use super::row::{array, number};
+use super::holds::{available_in, held_in};
+use super::row::{FundNumber, PAID, array, fund, number};
 use super::time::HOUR;
 
 const DAY: i64 = 24 * HOUR;
@@ -104,17 +105,23 @@ impl StateView<'_> {
         trial.is_object() && (trial["s"].is_null() || trial["s"] == "active")
     }
 
-    fn balance(&self) -> Result<Micros, String> {
-        let grants = array(&self.state["g"]).iter().map(|grant| micros(&grant["r"]));
-        let left: Micros = grants.sum::<Result<Micros, String>>()?;
-        Ok(self.amount("/c")? + left)
+    /// What no hold keeps of paid credit, and of the grants with their ends.
+    fn free(&self) -> Result<(Micros, Vec<(i64, Micros)>), String> {
+        let held = held_in(self.state)?;
+        let free = |fund: FundNumber, left| left - held.get(&fund).copied().unwrap_or_default();
+        let mut grants = Vec::new();
+        for grant in array(&self.state["g"]) {
+            let expires_at = grant["x"].as_i64().ok_or("a grant without end")?;
+            grants.push((expires_at, free(fund(&grant["n"])?, micros(&grant["r"])?)));
+        }
+        Ok((free(PAID, self.amount("/c")?), grants))
     }
 
     fn is_above_floor(&self) -> Result<bool, String> {
         let floors = ["suspended", "deleting", "deleted"];
         let floor = floors.map(|name| self.amount(&format!("/s/{name}/l")));
         let floor: Micros = floor.into_iter().sum::<Result<Micros, String>>()?;
-        Ok(self.balance()? > floor)
+        Ok(available_in(self.state)? > floor)
     }
 
     /// What is owed, with what was kept up to the row.
@@ -129,18 +136,17 @@ impl StateView<'_> {
         Ok(recorded + cost(rate, (self.at.min(until) - from).max(0)))
     }
 
-    /// Whether any credit is left that has not expired, and no debt comes before it.
+    /// Whether any credit is left that has not expired and is not held, and no debt comes before it.
     fn has_credit(&self) -> Result<bool, String> {
-        let paid = self.amount("/c")?;
-        let lasting = array(&self.state["g"]).iter();
-        let lasting = lasting.filter(|grant| grant["x"].as_i64() > Some(self.at));
-        let left = lasting.map(|grant| micros(&grant["r"])).sum::<Result<Micros, String>>()?;
-        Ok(paid + left > 0)
+        let (paid, grants) = self.free()?;
+        let lasting = grants.iter().filter(|(expires_at, _)| *expires_at > self.at);
+        Ok(paid + lasting.map(|(_, free)| free).sum::<Micros>() > 0)
     }
 
-    /// The end of a payment that is expected, of a trial, of a grant, and of an hour that was only
-    /// paid in part. The hourly run looks at full hours.
+    /// The end of a payment that is expected, of a hold, of a trial, of a grant, and of an hour that
+    /// was only paid in part. The hourly run looks at full hours.
     fn money_ends(&self) -> Option<i64> {
+        let holds = array(&self.state["h"]).iter().filter_map(|hold| hold["x"].as_i64());
         let pending = array(&self.state["pp"]).iter().filter_map(|pending| pending["x"].as_i64());
         let trial = self.seconds("/t/t").filter(|_| self.is_in_trial());
         let grants = array(&self.state["g"]).iter().filter(|grant| {
@@ -150,7 +156,7 @@ impl StateView<'_> {
         let grants = grants.filter_map(|grant| grant["x"].as_i64());
         let paid = self.seconds("/p/t").filter(|through| through.rem_euclid(HOUR) != 0);
         let paid = paid.filter(|_| self.is_good() && self.is_billed());
-        pending.chain(trial).chain(grants).chain(paid).min()
+        pending.chain(holds).chain(trial).chain(grants).chain(paid).min()
     }
 
     /// The end of a trial is told a day and an hour before, if something is charged or deleted then, and
@@ -187,15 +193,13 @@ impl StateView<'_> {
     fn spent_at(&self) -> Result<Option<i64>, String> {
         let rate = hourly_rate(self.state.pointer("/b/r").unwrap_or(&Value::Null))?;
         let Some(paid_through) = self.seconds("/p/t").filter(|_| rate > 0) else { return Ok(None) };
-        let mut grants = Vec::new();
-        for grant in array(&self.state["g"]).iter().filter(|grant| grant["r"].is_string()) {
-            grants.push((grant["x"].as_i64().ok_or("a grant without end")?, micros(&grant["r"])?));
-        }
+        let (paid, mut grants) = self.free()?;
+        grants.retain(|(_, free)| *free > 0);
         grants.sort_unstable();
-        let spent_at = grants.iter().fold(paid_through, |until, (expires_at, left)| {
-            until + seconds_paid(*left, rate).min((expires_at - until).max(0))
+        let spent_at = grants.iter().fold(paid_through, |until, (expires_at, free)| {
+            until + seconds_paid(*free, rate).min((expires_at - until).max(0))
         });
-        Ok(Some((spent_at + seconds_paid(self.amount("/c")?, rate)).max(paid_through)))
+        Ok(Some((spent_at + seconds_paid(paid, rate)).max(paid_through)))
     }
 
     /// New credit pays what is owed, then ends a suspension; then what ran runs again.
@@ -294,7 +298,7 @@ impl StateView<'_> {
         let agreed = &refill["a"];
         let most = if agreed["x"].is_null() { &agreed["a"] } else { &agreed["x"] };
         let is_agreed = is_renewal || amount <= micros(most)?;
-        let is_needed = is_renewal || self.balance()? < self.amount("/r/a/t")?;
+        let is_needed = is_renewal || available_in(self.state)? < self.amount("/r/a/t")?;
         let is_same_card = refill["o"]["c"] == refill["c"];
         let is_capped = refill["m"].is_string() && self.is_over_cap(amount)?;
         let holds =

@@ -18,7 +18,7 @@ pub enum StandingBook {
         is_by_staff: bool,
         delete_at: Option<i64>,
         warn_at: Option<i64>,
-        /// What was left. Only more than that ends the suspension.
+        /// What was left available. Only more than that ends the suspension.
         floor: Micros,
     },
     Deleting {
@@ -33,7 +33,8 @@ pub enum StandingBook {
 /// The account before a change of its standing.
 #[derive(Clone, Copy, Debug)]
 pub struct StandingFacts {
-    pub balance: Micros,
+    /// The balance without what is held.
+    pub available: Micros,
     pub owed: Micros,
     pub is_frozen: bool,
     pub has_trial: bool,
@@ -52,11 +53,18 @@ impl StandingBook {
         }
     }
 
+    /// `available` is what the account has after the row, without what is held.
+    ///
     /// # Errors
     /// The rule that is broken, as text.
-    pub fn add(&mut self, row: &BookedRow, before: StandingFacts) -> Result<(), String> {
+    pub fn add(
+        &mut self,
+        row: &BookedRow,
+        before: StandingFacts,
+        available: Micros,
+    ) -> Result<(), String> {
         match row.kind.as_str() {
-            "suspended" => *self = self.suspended(row, before)?,
+            "suspended" => *self = self.suspended(row, before, available.max(0))?,
             "resumed" => self.check_resumed(row, before).map(|()| *self = Self::Good)?,
             "deletion_announced" => {
                 let at = row.change["delete_at"].as_i64();
@@ -73,12 +81,12 @@ impl StandingBook {
                     return Err(format!("a deletion is due of what is {self:?}"));
                 };
                 ensure!(delete_at.is_some_and(|at| at <= row.at), "it is deleted before its time");
-                ensure!(before.balance <= *floor, "what has credit is deleted");
+                ensure!(before.available <= *floor, "what has credit is deleted");
                 *self = Self::Deleting { floor: *floor };
             }
             "deleted" => {
                 ensure!(matches!(self, Self::Deleting { .. }), "{self:?} is deleted");
-                ensure!(before.balance <= self.floor(), "what has credit is deleted");
+                ensure!(before.available <= self.floor(), "what has credit is deleted");
                 let is_expected = !array(&row.state["pp"]).is_empty();
                 ensure!(!is_expected, "it is deleted while a payment is expected");
                 ensure!(!row.state["r"]["o"].is_object(), "it is deleted beside an open refill");
@@ -103,7 +111,12 @@ impl StandingBook {
         Ok(())
     }
 
-    fn suspended(&self, row: &BookedRow, before: StandingFacts) -> Result<Self, String> {
+    fn suspended(
+        &self,
+        row: &BookedRow,
+        before: StandingFacts,
+        floor: Micros,
+    ) -> Result<Self, String> {
         ensure!(*self == Self::Good, "what is {self:?} is suspended");
         let seconds = |name: &str| row.change[name].as_i64();
         let is_by_staff = row.change["reason"] == "staff";
@@ -117,7 +130,6 @@ impl StandingBook {
         ensure!(seconds("warn_at") == warn_at, "the deletion is announced at another time");
         ensure!(as_of <= row.at, "it is suspended ahead");
         ensure!(!is_by_staff || as_of == row.at, "staff suspends from {as_of} on");
-        let floor = row.balance.max(0);
         Ok(Self::Suspended { as_of, is_by_staff, delete_at, warn_at, floor })
     }
 
@@ -131,7 +143,7 @@ impl StandingBook {
                 ensure!(!is_by_time, "time ends a suspension by staff");
             }
             Self::Suspended { .. } | Self::Deleting { .. } | Self::Deleted { .. } => {
-                ensure!(before.balance > self.floor(), "it is resumed without new credit");
+                ensure!(before.available > self.floor(), "it is resumed without new credit");
                 ensure!(before.owed == 0, "it is resumed, and {} is owed", before.owed);
                 ensure!(!before.is_frozen, "what is frozen is resumed");
             }

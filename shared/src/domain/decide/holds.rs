@@ -1,0 +1,187 @@
+//! Decisions about holds.
+
+use std::collections::BTreeSet;
+
+use super::{DecisionOutcome, check_settled, check_standing};
+use crate::domain::account::AccountState;
+use crate::domain::command::CapturedUsage;
+use crate::domain::event::{Change, Event, HoldChange, MeterLine};
+use crate::domain::funds::{Fund, FundShare, Purse};
+use crate::domain::holds::{
+    HOLD_SECONDS_MAX, HOLDS_KNOWN, HeldShare, Hold, HoldCut, HoldId, left_after,
+};
+use crate::domain::ids::{ProjectId, Sku};
+use crate::domain::money::{Quantity, Usd};
+use crate::domain::policy::Policy;
+use crate::domain::refusal::Refusal;
+use crate::domain::timestamp::Timestamp;
+
+pub(super) fn hold(
+    state: &AccountState,
+    (project, skus): (&ProjectId, &BTreeSet<Sku>),
+    amount: Usd,
+    seconds: i64,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    if policy.row_format < HOLDS_KNOWN {
+        return Err(Refusal::HoldsNotYet);
+    }
+    check_settled(state, policy, now)?;
+    if !amount.is_positive() {
+        return Err(Refusal::AmountNotPositive);
+    }
+    check_standing(state)?;
+    let max = policy.holds_max;
+    if state.holds.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
+        return Err(Refusal::TooManyHolds { max });
+    }
+    let expires_at = expiry(seconds, now);
+    let shares = shares(state, skus, amount, expires_at, now)?;
+    let (project, skus) = (project.clone(), skus.clone());
+    Ok(DecisionOutcome::of(HoldChange::Held { project, skus, expires_at, shares }))
+}
+
+/// Sets the same amount aside anew, until later. A hold of which a refund took a part keeps what is
+/// left.
+pub(super) fn extend(
+    state: &AccountState,
+    id: HoldId,
+    skus: &BTreeSet<Sku>,
+    seconds: i64,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_settled(state, policy, now)?;
+    check_standing(state)?;
+    let hold = open(state, id)?;
+    if hold.expires_at <= now {
+        return Err(Refusal::HoldEnded { hold: id });
+    }
+    let expires_at = expiry(seconds, now);
+    let mut without = state.clone();
+    without.end_hold(id);
+    let shares = shares(&without, skus, hold.amount(), expires_at, now)?;
+    Ok(DecisionOutcome::of(HoldChange::HoldExtended { hold: id, expires_at, shares }))
+}
+
+/// Bills what was used, from what is held first, then from free credit, and then below zero. In any
+/// standing, because it was used.
+pub(super) fn capture(
+    state: &AccountState,
+    (id, is_last): (HoldId, bool),
+    usage: &[CapturedUsage],
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    let hold = open(state, id)?;
+    if hold.expires_at <= now {
+        // Its account could not be settled, so no row says yet that it has expired. This one does.
+        let mut without = state.clone();
+        without.end_hold(id);
+        return capture_late(&without, (id, true), usage, now);
+    }
+    let mut shares = hold.shares.clone();
+    let mut purse = Purse::within_period(state, now);
+    let lines = usage
+        .iter()
+        .map(|used| {
+            let cost = used.rate.for_quantity(used.quantity);
+            let mut paid = purse.draw_held(&shares, cost);
+            shares = left_after(&shares, &paid);
+            let held: Usd = paid.iter().map(|share| -share.amount).sum();
+            paid.extend(purse.draw_beyond(&used.sku, cost - held));
+            line(used, cost, paid, now)
+        })
+        .collect();
+    let left: Option<Vec<HeldShare>> = (!is_last).then_some(shares);
+    let change = HoldChange::HoldCaptured { hold: id, lines, left };
+    Ok(DecisionOutcome::moving(change, purse.deltas()))
+}
+
+/// Bills what was used under a hold that is over, like any other usage.
+pub(super) fn capture_late(
+    state: &AccountState,
+    (id, ends): (HoldId, bool),
+    usage: &[CapturedUsage],
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    if state.hold(id).is_some() {
+        return Err(Refusal::AccountChanged);
+    }
+    let mut purse = Purse::within_period(state, now);
+    let lines = usage
+        .iter()
+        .map(|used| {
+            let cost = used.rate.for_quantity(used.quantity);
+            let paid = purse.draw_beyond(&used.sku, cost);
+            line(used, cost, paid, now)
+        })
+        .collect();
+    let change = HoldChange::CapturedLate { hold: id, lines, ends };
+    Ok(DecisionOutcome::moving(change, purse.deltas()))
+}
+
+pub(super) fn release(state: &AccountState, id: HoldId) -> Result<DecisionOutcome, Refusal> {
+    open(state, id)?;
+    Ok(DecisionOutcome::of(HoldChange::HoldReleased { hold: id }))
+}
+
+fn open(state: &AccountState, id: HoldId) -> Result<&Hold, Refusal> {
+    state.hold(id).ok_or(Refusal::HoldEnded { hold: id })
+}
+
+fn expiry(seconds: i64, now: Timestamp) -> Timestamp {
+    now.plus(seconds.clamp(1, HOLD_SECONDS_MAX))
+}
+
+fn shares(
+    state: &AccountState,
+    skus: &BTreeSet<Sku>,
+    amount: Usd,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<HeldShare>, Refusal> {
+    Purse::within_period(state, now)
+        .hold(skus, amount, until)
+        .map_err(|available| Refusal::CreditTooLow { required: amount, available })
+}
+
+fn line(used: &CapturedUsage, cost: Usd, shares: Vec<FundShare>, now: Timestamp) -> MeterLine {
+    let CapturedUsage { project, sku, labels, quantity, rate } = used.clone();
+    let (hour, from) = (Some(now.hour().start()), Quantity::ZERO);
+    MeterLine { project, sku, hour, labels, from, to: quantity, rate, amount: -cost, shares }
+}
+
+/// What a row must take from holds: a grant never holds more than it has left, and a refund, dispute
+/// or correction of paid credit takes free credit first, then held credit, the newest hold first.
+/// Usage takes nothing from holds. `after` is the account after the row.
+pub(super) fn cuts(after: &AccountState, event: &Event) -> Vec<HoldCut> {
+    let is_taken = event.amount().is_negative() && !event.change.is_use();
+    let is_moved_by_staff = matches!(event.change, Change::Payment(_) | Change::Staff(_));
+    let mut excess: Vec<(Fund, Usd)> = after
+        .grants
+        .iter()
+        .map(|grant| (Fund::Grant(grant.number), -after.free_of_grant(grant.number)))
+        .collect();
+    if is_taken && is_moved_by_staff {
+        let held = after.held_of(Fund::Paid);
+        excess.push((Fund::Paid, (-after.free_paid()).min(held)));
+    }
+    excess.retain(|(_, amount)| amount.is_positive());
+    let mut cuts = Vec::new();
+    for hold in after.holds.iter().rev() {
+        let mut left = hold.shares.clone();
+        for (fund, amount) in &mut excess {
+            for share in left.iter_mut().filter(|share| share.fund == *fund) {
+                let part = share.amount.min(*amount);
+                share.amount -= part;
+                *amount -= part;
+            }
+        }
+        left.retain(|share| share.amount.is_positive());
+        if left != hold.shares {
+            cuts.push(HoldCut { id: hold.id, left });
+        }
+    }
+    cuts
+}
