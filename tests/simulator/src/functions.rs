@@ -248,7 +248,10 @@ impl Functions {
             })
             .await;
         let is_refused = |answered: &Answered| {
-            answered.status >= 500 || (function == "stripe-webhook" && answered.status >= 300)
+            // Processes of the release before make no holds while an update is under way.
+            let is_update = answered.body["detail"].as_str().is_some_and(is_of_update);
+            (answered.status >= 500 && !is_update)
+                || (function == "stripe-webhook" && answered.status >= 300)
         };
         let failure = match &answered {
             Ok(answered) if is_refused(answered) => Some(answered.body.to_string()),
@@ -455,4 +458,8 @@ fn finished<T, E: std::fmt::Display>(run: Result<Result<T, E>, Died>) -> Result<
         Ok(done) => done.map_err(|error| error.to_string()),
         Err(died) => Err(format!("{died:?}")),
     }
+}
+
+fn is_of_update(detail: &str) -> bool {
+    detail.contains("the service is being updated")
 }

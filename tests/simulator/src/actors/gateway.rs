@@ -19,6 +19,8 @@ const HELD_CENTS: [u64; 7] = [1, 25, 100, 100, 500, 2_000, 10_000];
 /// For how long, in seconds.
 const HELD_SECONDS: [Option<u64>; 7] =
     [None, None, Some(20), Some(300), Some(3_600), Some(40_000), Some(86_400)];
+/// How many holds are made at once at most.
+const HOLDS_AT_ONCE_MAX: u32 = 13;
 /// Accounts that have a gateway, in a thousand.
 const GATEWAYS: u32 = 700;
 
@@ -118,8 +120,12 @@ impl SimulatedCustomer {
             if chance.happens(100) {
                 gateway.make_mistake(&project).await;
             }
-            // More than may be open, now and then.
-            for _ in 0..*chance.pick(&[1, 1, 1, 1, 2, 2, 4, 13]) {
+            let mut holds = *chance.pick(&[1, 1, 1, 1, 2, 2, 4]);
+            if chance.happens(30) {
+                // More than may be open.
+                holds = HOLDS_AT_ONCE_MAX;
+            }
+            for _ in 0..holds {
                 let (gateway, project) = (gateway.clone(), project.clone());
                 tokio::task::spawn_local(async move { gateway.serve(&project).await });
             }

@@ -120,12 +120,12 @@ fn wrong_late_capture_is_noticed() {
     late().with([("/x/e/captured_late/ends", json!("yes"))]).breaks("the hold was Released");
     late().with([("/x/e/captured_late/lines/0/a", json!("-0.2"))]).breaks("a capture costs 100000");
     up_to(16).with([("/x/e/captured_late/ends", json!("no"))]).breaks("the hold was Closed");
-    // What is open is not late.
+    // What has expired without a row is ended by its late capture.
     let mut open = up_to(9);
     open.rows.push(up_to(12).rows.pop().unwrap());
     open.attribute("balance", "8.9")
         .with([("/x/e/captured_late/hold", json!(9))])
-        .breaks("hold 9 is captured late and open");
+        .breaks("the hold was Expired");
 }
 
 #[test]
