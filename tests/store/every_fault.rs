@@ -61,7 +61,7 @@ const SCENARIO: [(&str, Trigger); 12] = [
 /// The calls of the scenario when nothing happens, trigger by trigger: q is a query, g a get, p a
 /// put, u an update, t a transaction.
 const CALLS: [&str; 12] = [
-    "qp", "qtq", "qgqt", "qgqqt", "gt", "gt", "qqqtp", "qgqqt", "qqqqqtqq", "qgqqtqq", "qqqpptt",
+    "qp", "qtq", "qgqt", "qgqqt", "gt", "gt", "qqqtp", "qgqqt", "qqqqt", "qgqqtqq", "qqqpptt",
     "qtqqt",
 ];
 

@@ -13,6 +13,7 @@ use tollgate::domain::money::{REPORT_COST_MAX, ReportedQuantity, Usd};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::OwnedProject;
 use tollgate::domain::row::Row;
+use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::domain::usage::UsageLabels;
 use tollgate::http::call::{ApiCall, PLATFORM_SCOPE};
@@ -142,7 +143,7 @@ impl MadeHold {
     }
 
     /// As it is in this state. What has expired is no longer open, written or not.
-    fn shown(&self, state: &AccountState, ended: &'static str, now: Timestamp) -> HoldView {
+    fn shown(&self, state: &AccountState, ended: HoldEnd, now: Timestamp) -> HoldView {
         let is_known = state.hold(self.id).is_some();
         let state = state.without_expired_holds(now);
         let open = state.hold(self.id);
@@ -150,8 +151,8 @@ impl MadeHold {
             id: self.id.to_string(),
             status: match open {
                 Some(_) => "open",
-                None if is_known => "expired",
-                None => ended,
+                None if is_known => HoldEnd::Expired.name(),
+                None => ended.name(),
             },
             project: self.project.to_string(),
             skus: self.skus.iter().map(ToString::to_string).collect(),
@@ -183,13 +184,14 @@ pub(crate) async fn create(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
         return Err(Refusal::UnknownProject { project }.into());
     }
     rates?;
-    let command = |_: &AccountState| {
+    let command = |_: &AccountSnapshot<'_>| {
         let (project, skus) = (project.clone(), skus.clone());
         Ok(Command::Hold { project, skus, amount, seconds: expires_in })
     };
-    let row = on.execute(call.cause(), Plan::on_state(&command)).await?;
+    // What is due must be known to have been paid before anything is set aside.
+    let row = on.execute(call.cause(), Plan::on_snapshot(&command)).await?;
     let made = MadeHold::of(&row).ok_or(Refusal::KeyReused)?;
-    let shown = made.shown(&row.state, "open", row.event.at);
+    let shown = made.shown(&row.state, HoldEnd::Released, row.event.at);
     Ok(ApiAnswer::created(&shown)?.of_row(row.seq))
 }
 
@@ -198,7 +200,8 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     call.caller_with(PLATFORM_SCOPE)?;
     let on = OnAccount::of_caller(billing, call)?;
     let made = made(billing, call, &on).await?;
-    shown_now(billing, &on, &made, call.now).await
+    let (end, state) = end_and_state(billing, &on, &made).await?;
+    ApiAnswer::ok(&made.shown(&state, end, call.now))
 }
 
 /// Handles `POST /v1/holds/{hold}/extend`.
@@ -208,12 +211,12 @@ pub(crate) async fn extend(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     check_seconds(expires_in)?;
     let on = OnAccount::of_caller(billing, call)?;
     let made = made(billing, call, &on).await?;
-    let command = |_: &AccountState| {
+    let command = |_: &AccountSnapshot<'_>| {
         let (hold, skus) = (made.id, made.skus.clone());
         Ok(Command::ExtendHold { hold, skus, seconds: expires_in })
     };
-    let row = on.execute(call.cause(), Plan::on_state(&command)).await?;
-    let shown = made.shown(&row.state, "open", row.event.at);
+    let row = on.execute(call.cause(), Plan::on_snapshot(&command)).await?;
+    let shown = made.shown(&row.state, HoldEnd::Released, row.event.at);
     Ok(ApiAnswer::ok(&shown)?.of_row(row.seq))
 }
 
@@ -224,22 +227,21 @@ pub(crate) async fn release(billing: &Billing, call: &ApiCall) -> Result<ApiAnsw
     let on = OnAccount::of_caller(billing, call)?;
     let made = made(billing, call, &on).await?;
     let command = |_: &AccountState| Ok(Command::ReleaseHold { hold: made.id });
-    match on.execute(call.cause(), Plan::on_state(&command)).await {
-        Ok(row) if ending(&row) == Some("captured") => {
-            Err(Refusal::HoldEnded { hold: made.id }.into())
-        }
+    let (end, answer) = match on.execute(call.cause(), Plan::on_state(&command)).await {
         Ok(row) => {
-            let shown = made.shown(&row.state, ending(&row).unwrap_or("released"), row.event.at);
-            Ok(ApiAnswer::ok(&shown)?.of_row(row.seq))
+            let end = HoldEnd::by(&row);
+            let shown = made.shown(&row.state, end, row.event.at);
+            (end, ApiAnswer::ok(&shown)?.of_row(row.seq))
         }
-        Err(CommandError::Refused(Refusal::HoldEnded { hold })) => {
-            let ended = end_row(billing, &on, &made).await?;
-            if ended.as_ref().and_then(ending) == Some("captured") {
-                return Err(Refusal::HoldEnded { hold }.into());
-            }
-            shown_now(billing, &on, &made, call.now).await
+        Err(CommandError::Refused(Refusal::HoldEnded { .. })) => {
+            let (end, state) = end_and_state(billing, &on, &made).await?;
+            (end, ApiAnswer::ok(&made.shown(&state, end, call.now))?)
         }
-        Err(failure) => Err(failure.into()),
+        Err(failure) => return Err(failure.into()),
+    };
+    match end {
+        HoldEnd::Captured => Err(Refusal::HoldEnded { hold: made.id }.into()),
+        HoldEnd::Released | HoldEnd::Expired => Ok(answer),
     }
 }
 
@@ -309,19 +311,18 @@ async fn end_row(
     }
 }
 
-async fn shown_now(
+/// How the hold ended, if it did, and the account as it stands.
+async fn end_and_state(
     billing: &Billing,
     on: &OnAccount<'_>,
     made: &MadeHold,
-    now: Timestamp,
-) -> Result<ApiAnswer, ApiError> {
+) -> Result<(HoldEnd, AccountState), ApiError> {
     let head = billing.store.head(on.account()).await?.ok_or(Refusal::AccountNotOpen)?;
     let ended = match head.state.hold(made.id) {
         Some(_) => None,
         None => end_row(billing, on, made).await?,
     };
-    let ended = ended.as_ref().and_then(ending).unwrap_or("released");
-    ApiAnswer::ok(&made.shown(&head.state, ended, now))
+    Ok((ended.as_ref().map_or(HoldEnd::Released, HoldEnd::by), head.state))
 }
 
 /// The hold in the path, as it was made.
@@ -392,14 +393,36 @@ fn is_capture(row: &Row) -> bool {
     )
 }
 
-/// How a row ends a hold.
-fn ending(row: &Row) -> Option<&'static str> {
-    let Change::Hold(change) = &row.event.change else { return None };
-    match change {
-        HoldChange::HoldCaptured { .. } => Some("captured"),
-        HoldChange::HoldReleased { .. } | HoldChange::CapturedLate { .. } => Some("released"),
-        HoldChange::HoldExpired { .. } => Some("expired"),
-        HoldChange::Held { .. } | HoldChange::HoldExtended { .. } => None,
+/// How a hold ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HoldEnd {
+    Captured,
+    /// Also with its account.
+    Released,
+    Expired,
+}
+
+impl HoldEnd {
+    /// By the row that ended it.
+    fn by(row: &Row) -> HoldEnd {
+        // The row that closes or erases an account ends its holds, too.
+        let Change::Hold(change) = &row.event.change else { return HoldEnd::Released };
+        match change {
+            HoldChange::HoldCaptured { .. } => HoldEnd::Captured,
+            HoldChange::HoldExpired { .. } => HoldEnd::Expired,
+            HoldChange::HoldReleased { .. }
+            | HoldChange::CapturedLate { .. }
+            | HoldChange::Held { .. }
+            | HoldChange::HoldExtended { .. } => HoldEnd::Released,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            HoldEnd::Captured => "captured",
+            HoldEnd::Released => "released",
+            HoldEnd::Expired => "expired",
+        }
     }
 }
 

@@ -1,7 +1,8 @@
-//! `POST /v1/usage`: the platform reports what was used, singly or in batches. It is billed at the end of its hour, or at
-//! once when everything that is not billed is worth a dollar or all the credit.
+//! `POST /v1/usage`: the platform reports what was used, singly or in batches. It is billed at the end
+//! of its hour, or at once when everything that is not billed is worth a dollar or all the credit.
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 use tollgate::domain::event::Cause;
 use tollgate::domain::ids::{AccountId, CounterName, ProjectId, RequestKey, Sku};
 use tollgate::domain::money::{Quantity, REPORT_COST_MAX, ReportedQuantity, Usd};
@@ -16,7 +17,8 @@ use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{
-    CommandError, Plan, ReportOutcome, ReportRules, ReportedAmount, RowOrder, UsageReport,
+    CommandError, Plan, ReportOutcome, ReportRules, ReportedAmount, RowOrder, StoreError,
+    UsageReport,
 };
 
 use crate::priced;
@@ -76,7 +78,7 @@ pub(crate) async fn report(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     // Usage without `at` counts at the time of the first request under its key.
     handler::once_since(billing, on.account(), call, |first_at| async move {
         let CountedReport { view, worth, opened } =
-            count(billing, call, &on, body, first_at).await?;
+            count(billing, call, (&on, &Opening::default()), body, first_at).await?;
         bill_at_once(billing, &on, worth, call.now).await;
         let answer = ApiAnswer::ok(&view)?;
         Ok(match opened {
@@ -100,7 +102,7 @@ struct CountedReport {
 async fn count(
     billing: &Billing,
     call: &ApiCall,
-    on: &OnAccount<'_>,
+    (on, opening): (&OnAccount<'_>, &Opening),
     body: UsageRequest,
     first_at: Timestamp,
 ) -> Result<CountedReport, ApiError> {
@@ -108,7 +110,7 @@ async fn count(
     let (hour, sku) = (report.at.hour().start(), std::iter::once(&report.sku));
     let rates = priced::rates(billing, sku, hour, call.now).await?;
     let rate = rates.first().copied().unwrap_or_default();
-    check_not_before_opening(billing, on.account(), &report).await?;
+    opening.check_not_after(billing, on.account(), &report).await?;
     let format = billing.settings.policy.row_format;
     if format < USAGE_BY_HOUR && needs_its_hour(&report) {
         let why = "counter, at and labels are available once rows of format 6 are written.";
@@ -197,23 +199,40 @@ fn usage_report(body: UsageRequest, now: Timestamp) -> Result<UsageReport, Probl
     Ok(UsageReport { project, sku, at: at.min(now), stated_at, labels, amount })
 }
 
-/// Usage must not be of a time before the account was opened.
-async fn check_not_before_opening(
-    billing: &Billing,
-    account: &AccountId,
-    report: &UsageReport,
-) -> Result<(), ApiError> {
-    if report.stated_at.is_none() {
-        return Ok(());
+/// When an account was opened, read at most once for all its reports of a request.
+#[derive(Debug, Default)]
+struct Opening(OnceCell<Option<Timestamp>>);
+
+impl Opening {
+    async fn at(
+        &self,
+        billing: &Billing,
+        account: &AccountId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let read = || async {
+            let first = billing.store.rows(account, 0..1, RowOrder::OldestFirst, 1).await?.rows;
+            Ok(first.first().map(|row| row.event.at))
+        };
+        self.0.get_or_try_init(read).await.copied()
     }
-    let first = billing.store.rows(account, 0..1, RowOrder::OldestFirst, 1).await?.rows;
-    match first.first() {
-        Some(opened) if report.at < opened.event.at => {
-            let opened_at = opened.event.at;
-            let why = format!("at: must not be before the account was opened at {opened_at}.");
-            Err(Problem::new(ProblemCode::Unusable, why).with("parameter", "at").into())
+
+    /// Usage must not be of a time before the account was opened.
+    async fn check_not_after(
+        &self,
+        billing: &Billing,
+        account: &AccountId,
+        report: &UsageReport,
+    ) -> Result<(), ApiError> {
+        if report.stated_at.is_none() {
+            return Ok(());
         }
-        _ => Ok(()),
+        match self.at(billing, account).await? {
+            Some(opened_at) if report.at < opened_at => {
+                let why = format!("at: must not be before the account was opened at {opened_at}.");
+                Err(Problem::new(ProblemCode::Unusable, why).with("parameter", "at").into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

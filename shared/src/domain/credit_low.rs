@@ -35,15 +35,10 @@ pub(crate) fn low_to_tell(
     let is_told = before.low_told.get(&cause).is_some_and(|at| is_recent(*at, counted_at(event)));
     let is_known = policy.row_format >= RowFormat::new(3);
     // A hold moves no money, so only the state before it says what was available.
-    let sure_before = match &event.change {
-        Change::Hold(_) => sure_credit(before, event.at),
-        Change::Payment(_)
-        | Change::Grant(_)
-        | Change::Resource(_)
-        | Change::Billing(_)
-        | Change::Standing(_)
-        | Change::Refill(_)
-        | Change::Staff(_) => sure_credit_before(event, after),
+    let sure_before = if matches!(event.change, Change::Hold(_)) {
+        sure_credit(before, event.at)
+    } else {
+        sure_credit_before(event, after)
     };
     (is_known && !is_told && falls_low(event, after, sure_before, policy)).then_some(cause)
 }

@@ -393,30 +393,41 @@ impl<'s, 'a> Driver<'s, 'a> {
             return Ok(self.repeated(claimed, Some(first)).await);
         }
         let (mut known, mut taken, mut unsettled) = (Some(first), None, None);
+        // The account with its list, once it is settled, until another row is faster.
+        let mut current = None;
         if let Some(head) = known.take_if(|head| plan.settles_first(&head.state)) {
-            unsettled = self.settle_from(Some(head)).await.err();
+            match self.read_and_settle(Some(head)).await {
+                Ok(settled) => current = Some(settled),
+                Err(fault) => unsettled = Some(fault),
+            }
         }
         loop {
-            let head = self.head(known).await?;
+            let head = match &current {
+                Some(current) => current.head(),
+                None => self.head(known).await?,
+            };
             let command = self.resolve_on_state(plan, &head.state, &mut taken).await?;
             let event =
                 decide(&head.state, &command, cause.clone(), policy, self.now(&head.state))?;
             match store.append(account, &head, &event, &BillableList::default(), policy).await? {
                 Appended::Written(after) | Appended::AlreadyThere(after) => {
+                    if let Some(current) = &mut current {
+                        current.advance(&event, &after);
+                    }
                     let row = Row::appended(event, after, head.digest);
-                    return Ok(self.finish(row, None, unsettled).await);
+                    return Ok(self.finish(row, current, unsettled).await);
                 }
                 Appended::AlreadyAppended(claimed) => {
                     if !self.is_taken_after_all(&event, &claimed).await? {
                         return self.already_appended(&event, claimed).await;
                     }
-                    known = self.lost(None).await?;
+                    (known, current) = (self.lost(None).await?, None);
                 }
                 Appended::KeyReused(_) => return Err(Refusal::KeyReused.into()),
                 Appended::IdTaken(resource) => {
                     return Err(Refusal::ResourceExists { resource }.into());
                 }
-                Appended::Lost(winner) => known = self.lost(winner).await?,
+                Appended::Lost(winner) => (known, current) = (self.lost(winner).await?, None),
             }
         }
     }
@@ -575,8 +586,15 @@ impl<'s, 'a> Driver<'s, 'a> {
     }
 
     async fn settle_from(&mut self, known: Option<ChainHead>) -> Result<ChainHead, StoreError> {
+        self.read_and_settle(known).await.map(|current| current.head())
+    }
+
+    async fn read_and_settle(
+        &mut self,
+        known: Option<ChainHead>,
+    ) -> Result<Current<'a>, StoreError> {
         let current = self.read(known).await?;
-        self.settle(current).await.map(|current| current.head())
+        self.settle(current).await
     }
 
     /// Appends the rows that are due, until none is.

@@ -2,8 +2,9 @@
 //! refunds of time. Pure and exact, because the lines of every row add up to its amount.
 //!
 //! **A line belongs to the time it pays for**, whenever its row was written. An hour of November that
-//! was settled in December is November's. Metered usage belongs to the hour that its line names. A failed start is given back at the time of its row, and what was owed is paid at the
-//! time of its row, which does not say for which resources.
+//! was settled in December is November's. Metered usage belongs to the hour that its line names. A
+//! failed start is given back at the time of its row, and what was owed is paid at the time of its
+//! row, which does not say for which resources.
 //!
 //! **Seconds** count running time: paid minus given back. The price of keeping a stopped volume's
 //! data is in the amount and not in the seconds.
@@ -161,8 +162,7 @@ impl ServiceTime {
     pub fn ends_with(&self, row: &Row) -> bool {
         let is_paid = row.state.paid_through().is_none_or(|through| through >= self.until);
         // What was metered in the last clock hour is billed in the hour after it, or after it was
-        // reported late.
-        // A request may be repeated for a day.
+        // reported late. A request may be repeated for a day.
         let late = if row.state.meters > 0 { LATE_SECONDS_MAX + DAY } else { 0 };
         let metered_by = self.until.plus(-1).hour().end().plus(HOUR + late);
         row.event.at >= metered_by && is_paid
@@ -197,7 +197,7 @@ pub struct SpendingTally<'a> {
     time: ServiceTime,
     steps: SpendingSteps,
     known: BTreeMap<ResourceId, ResourceIdentity>,
-    nameless: BTreeMap<(ResourceId, Timestamp), SpentAmount>,
+    nameless: BTreeMap<ResourceId, BTreeMap<Timestamp, SpentAmount>>,
     spending: SpendingReport,
 }
 
@@ -247,7 +247,8 @@ impl<'a> SpendingTally<'a> {
                     self.spend(step, item, spent);
                 }
                 None => {
-                    self.nameless.entry((line.resource.clone(), step)).or_default().add(spent);
+                    let steps = self.nameless.entry(line.resource.clone()).or_default();
+                    steps.entry(step).or_default().add(spent);
                 }
             }
         }
@@ -270,7 +271,7 @@ impl<'a> SpendingTally<'a> {
     /// Resources with a cost and an unknown identity.
     #[must_use]
     pub fn nameless(&self) -> BTreeSet<ResourceId> {
-        self.nameless.keys().map(|(id, _)| id.clone()).collect()
+        self.nameless.keys().cloned().collect()
     }
 
     /// Finds the identity of a nameless resource in a later row.
@@ -283,8 +284,8 @@ impl<'a> SpendingTally<'a> {
     /// The report. Resources that are nameless now stay so.
     #[must_use]
     pub fn end(mut self) -> SpendingReport {
-        for ((id, step), spent) in std::mem::take(&mut self.nameless) {
-            self.spend(step, SpendingItem::Resource(id, None), spent);
+        for (id, steps) in std::mem::take(&mut self.nameless) {
+            self.spend_steps(steps, &SpendingItem::Resource(id, None));
         }
         self.spending
     }
@@ -303,11 +304,8 @@ impl<'a> SpendingTally<'a> {
     }
 
     fn resolve(&mut self, id: &ResourceId, identity: &ResourceIdentity) {
-        let found = self.nameless.extract_if(.., |(nameless, _), _| nameless == id);
-        let found: Vec<_> = found.collect();
-        for ((id, step), spent) in found {
-            self.spend(step, SpendingItem::Resource(id, Some(identity.clone())), spent);
-        }
+        let Some(steps) = self.nameless.remove(id) else { return };
+        self.spend_steps(steps, &SpendingItem::Resource(id.clone(), Some(identity.clone())));
     }
 
     fn identity(&self, id: &ResourceId, at: Timestamp) -> Option<ResourceIdentity> {
@@ -318,6 +316,12 @@ impl<'a> SpendingTally<'a> {
     /// The resource with this ID, unless it was created later and reuses the ID.
     fn listed(&self, id: &ResourceId, at: Timestamp) -> Option<&'a Resource> {
         self.list.resources.get(id).filter(|resource| resource.created_at <= at)
+    }
+
+    fn spend_steps(&mut self, steps: BTreeMap<Timestamp, SpentAmount>, item: &SpendingItem) {
+        for (step, spent) in steps {
+            self.spend(step, item.clone(), spent);
+        }
     }
 
     fn spend(&mut self, step: Timestamp, item: SpendingItem, spent: SpentAmount) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tollgate::domain::ids::{AccountId, ProjectId, Sku};
@@ -14,7 +15,7 @@ use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
 
-use super::{CountedReport, UsageRequest, UsageView, bill_at_once, count, invalid};
+use super::{CountedReport, Opening, UsageRequest, UsageView, bill_at_once, count, invalid};
 
 /// The most reports of a batch.
 const REPORTS_MAX: usize = 100;
@@ -25,6 +26,13 @@ const METERS_AT_ONCE: usize = 16;
 #[serde(deny_unknown_fields)]
 struct BatchRequest {
     reports: Vec<Value>,
+}
+
+/// The body of any batch, whatever its reports are.
+#[derive(Debug, Deserialize)]
+struct AnyBatch {
+    #[serde(rename = "reports")]
+    _reports: IgnoredAny,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,8 +54,7 @@ enum ItemView {
 
 /// The reports of the body, if it is a batch.
 pub(super) fn reports(call: &ApiCall) -> Result<Option<Vec<Value>>, Problem> {
-    let is_batch = |body: &Value| body.get("reports").is_some();
-    if !serde_json::from_slice::<Value>(call.body()).is_ok_and(|body| is_batch(&body)) {
+    if serde_json::from_slice::<AnyBatch>(call.body()).is_err() {
         return Ok(None);
     }
     let BatchRequest { reports } = call.json()?;
@@ -86,11 +93,16 @@ pub(super) async fn count_all(
             }
         }
     }
+    let openings: BTreeMap<&AccountId, Opening> =
+        accounts.values().map(|account| (account, Opening::default())).collect();
+    let openings = &openings;
     let counted = stream::iter(meters).map(|((account, _, _), reports)| async move {
         let on = OnAccount::named(billing, call, &account);
+        let opening = &openings[&account];
         let mut counted = Vec::new();
         for (place, report) in reports {
-            counted.push((place, Box::pin(count(billing, call, &on, report, call.now)).await));
+            let count = count(billing, call, (&on, opening), report, call.now);
+            counted.push((place, Box::pin(count).await));
         }
         counted
     });

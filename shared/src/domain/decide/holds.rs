@@ -6,7 +6,7 @@ use super::{DecisionOutcome, check_settled, check_standing};
 use crate::domain::account::AccountState;
 use crate::domain::command::CapturedUsage;
 use crate::domain::event::{Change, Event, HoldChange, MeterLine};
-use crate::domain::funds::{Fund, FundShare, Purse};
+use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::holds::{
     HOLD_SECONDS_MAX, HOLDS_KNOWN, HeldShare, Hold, HoldCut, HoldId, left_after,
 };
@@ -80,22 +80,10 @@ pub(super) fn capture(
         without.end_hold(id);
         return capture_late(&without, (id, true), usage, now);
     }
-    let mut shares = hold.shares.clone();
-    let mut purse = Purse::within_period(state, now);
-    let lines = usage
-        .iter()
-        .map(|used| {
-            let cost = used.rate.for_quantity(used.quantity);
-            let mut paid = purse.draw_held(&shares, cost);
-            shares = left_after(&shares, &paid);
-            let held: Usd = paid.iter().map(|share| -share.amount).sum();
-            paid.extend(purse.draw_beyond(&used.sku, cost - held));
-            line(used, cost, paid, now)
-        })
-        .collect();
-    let left: Option<Vec<HeldShare>> = (!is_last).then_some(shares);
-    let change = HoldChange::HoldCaptured { hold: id, lines, left };
-    Ok(DecisionOutcome::moving(change, purse.deltas()))
+    let billed = BilledUsage::paid(state, hold.shares.clone(), usage, now);
+    let left = (!is_last).then_some(billed.left);
+    let change = HoldChange::HoldCaptured { hold: id, lines: billed.lines, left };
+    Ok(DecisionOutcome::moving(change, billed.funds))
 }
 
 /// Bills what was used under a hold that is over, like any other usage.
@@ -108,17 +96,9 @@ pub(super) fn capture_late(
     if state.hold(id).is_some() {
         return Err(Refusal::AccountChanged);
     }
-    let mut purse = Purse::within_period(state, now);
-    let lines = usage
-        .iter()
-        .map(|used| {
-            let cost = used.rate.for_quantity(used.quantity);
-            let paid = purse.draw_beyond(&used.sku, cost);
-            line(used, cost, paid, now)
-        })
-        .collect();
-    let change = HoldChange::CapturedLate { hold: id, lines, ends };
-    Ok(DecisionOutcome::moving(change, purse.deltas()))
+    let billed = BilledUsage::paid(state, Vec::new(), usage, now);
+    let change = HoldChange::CapturedLate { hold: id, lines: billed.lines, ends };
+    Ok(DecisionOutcome::moving(change, billed.funds))
 }
 
 pub(super) fn release(state: &AccountState, id: HoldId) -> Result<DecisionOutcome, Refusal> {
@@ -146,24 +126,52 @@ fn shares(
         .map_err(|available| Refusal::CreditTooLow { required: amount, available })
 }
 
-fn line(used: &CapturedUsage, cost: Usd, shares: Vec<FundShare>, now: Timestamp) -> MeterLine {
-    let CapturedUsage { project, sku, labels, quantity, rate } = used.clone();
-    let (hour, from) = (Some(now.hour().start()), Quantity::ZERO);
-    MeterLine { project, sku, hour, labels, from, to: quantity, rate, amount: -cost, shares }
+/// Captured usage with what pays it.
+struct BilledUsage {
+    lines: Vec<MeterLine>,
+    funds: Vec<FundDelta>,
+    /// What is still held.
+    left: Vec<HeldShare>,
+}
+
+impl BilledUsage {
+    /// Pays usage from what is held, then from free credit, and then below zero.
+    fn paid(
+        state: &AccountState,
+        held: Vec<HeldShare>,
+        usage: &[CapturedUsage],
+        now: Timestamp,
+    ) -> BilledUsage {
+        let mut purse = Purse::within_period(state, now);
+        let mut left = held;
+        let mut lines = Vec::new();
+        for used in usage {
+            let cost = used.rate.for_quantity(used.quantity);
+            let mut shares = purse.draw_held(&left, cost);
+            left = left_after(&left, &shares);
+            let from_hold: Usd = shares.iter().map(|share| -share.amount).sum();
+            shares.extend(purse.draw_beyond(&used.sku, cost - from_hold));
+            let CapturedUsage { project, sku, labels, quantity, rate } = used.clone();
+            let (hour, from) = (Some(now.hour().start()), Quantity::ZERO);
+            let (to, amount) = (quantity, -cost);
+            lines.push(MeterLine { project, sku, hour, labels, from, to, rate, amount, shares });
+        }
+        BilledUsage { lines, funds: purse.deltas(), left }
+    }
 }
 
 /// What a row must take from holds: a grant never holds more than it has left, and a refund, dispute
 /// or correction of paid credit takes free credit first, then held credit, the newest hold first.
 /// Usage takes nothing from holds. `after` is the account after the row.
 pub(super) fn cuts(after: &AccountState, event: &Event) -> Vec<HoldCut> {
-    let is_taken = event.amount().is_negative() && !event.change.is_use();
-    let is_moved_by_staff = matches!(event.change, Change::Payment(_) | Change::Staff(_));
+    let is_taken = event.amount().is_negative()
+        && matches!(event.change, Change::Payment(_) | Change::Staff(_));
     let mut excess: Vec<(Fund, Usd)> = after
         .grants
         .iter()
         .map(|grant| (Fund::Grant(grant.number), -after.free_of_grant(grant.number)))
         .collect();
-    if is_taken && is_moved_by_staff {
+    if is_taken {
         let held = after.held_of(Fund::Paid);
         excess.push((Fund::Paid, (-after.free_paid()).min(held)));
     }
