@@ -323,6 +323,23 @@ async fn usage_with_too_many_sets_of_labels_is_counted_together() {
 }
 
 #[tokio::test]
+async fn two_reports_at_once_may_both_bring_the_last_set_of_labels() {
+    let ledger = with_meter().await;
+    ledger.put_label_sets(ALICE, "tokens", at("10:00:00"), 999).await;
+    let used = |id: &str| ReportedAmount::Quantity { quantity: named("100"), id: named(id) };
+    let gate = ledger.faults.gate_before(Calls::of(Operation::TransactWriteItems).first(1));
+    let first = report(&ledger, "10:10:00", &[("key", "k1")], used("a"));
+    let (first, second) = tokio::join!(first, async {
+        gate.reached().await;
+        let second = report(&ledger, "10:10:00", &[("key", "k1")], used("b")).await;
+        gate.open();
+        second
+    });
+    assert_eq!([first, second], [ReportOutcome::Counted(named("100")); 2]);
+    assert_eq!(counted(&ledger).await, ["10:00 key=k1 200 0"]);
+}
+
+#[tokio::test]
 async fn usage_that_an_older_release_counted_is_billed_too() {
     let mut ledger = with_meter().await;
     let format = ledger.policy.row_format;

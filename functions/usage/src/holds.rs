@@ -145,7 +145,7 @@ impl MadeHold {
     /// As it is in this state. What has expired is no longer open, written or not.
     fn shown(&self, state: &AccountState, ended: HoldEnd, now: Timestamp) -> HoldView {
         let is_known = state.hold(self.id).is_some();
-        let state = state.without_expired_holds(now);
+        let state = &*state.without_expired_holds(now);
         let open = state.hold(self.id);
         HoldView {
             id: self.id.to_string(),
@@ -159,7 +159,7 @@ impl MadeHold {
             amount: self.amount.to_string(),
             held: open.map_or(Usd::ZERO, Hold::amount).to_string(),
             expires_at: open.map(|hold| hold.expires_at.to_string()),
-            credit: CreditView::of(&state),
+            credit: CreditView::of(state),
         }
     }
 }

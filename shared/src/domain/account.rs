@@ -1,6 +1,7 @@
 //! [`AccountState`]: all facts on which decisions about an account depend. Every row stores a copy,
 //! so the stored form is small. It leaves out defaults and empty values, and its names are short.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
@@ -759,6 +760,10 @@ impl AccountState {
             && self.trial.as_ref().is_some_and(|trial| trial.phase == TrialPhase::Active)
     }
 
+    pub(crate) fn trial_grants(&self) -> impl Iterator<Item = &Grant> {
+        self.grants.iter().filter(|grant| grant.kind == GrantKind::Trial)
+    }
+
     /// Whether the available credit exceeds the remainder at the suspension.
     #[must_use]
     pub fn is_above_floor(&self) -> bool {
@@ -896,10 +901,14 @@ impl AccountState {
     /// The same account without holds that have expired at an instant. They hold nothing, although no
     /// row says so yet.
     #[must_use]
-    pub fn without_expired_holds(&self, now: Timestamp) -> AccountState {
+    pub fn without_expired_holds(&self, now: Timestamp) -> Cow<'_, AccountState> {
+        let lasts = |hold: &Hold| hold.expires_at > now;
+        if self.holds.iter().all(lasts) {
+            return Cow::Borrowed(self);
+        }
         let mut state = self.clone();
-        state.holds.retain(|hold| hold.expires_at > now);
-        state
+        state.holds.retain(lasts);
+        Cow::Owned(state)
     }
 
     pub(crate) fn end_hold(&mut self, id: HoldId) {

@@ -3,7 +3,7 @@
 
 use crate::domain::account::{AccountState, RefillPause, RefillRespite, Standing, WantedRefill};
 use crate::domain::credit_low;
-use crate::domain::event::{Event, RefillWant, RowPlace};
+use crate::domain::event::{Change, Event, RefillWant, RowPlace};
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::money::Usd;
 
@@ -50,7 +50,21 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
     }
     next.credit_used_up |= event.uses_up_credit;
     tidy(&mut next);
+    if let Change::Hold(_) = &event.change {
+        end_unused_respite(&mut next, state);
+    }
     next
+}
+
+/// A hold may end before the refill begins that only it made necessary. Its respite ends with it, if
+/// nothing ran unpaid in it. Else usage that follows would have none.
+fn end_unused_respite(next: &mut AccountState, before: &AccountState) {
+    let is_unused = next.paid_through().is_none_or(|paid_through| paid_through > next.at);
+    let refill = &mut next.refill;
+    let is_over = before.refill.wanted.is_some() && refill.wanted.is_none();
+    if is_over && refill.attempt.is_none() && is_unused {
+        refill.respite = None;
+    }
 }
 
 fn apply_funds(state: &mut AccountState, delta: &FundDelta) {

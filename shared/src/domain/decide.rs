@@ -56,6 +56,8 @@ pub fn decide(
 ) -> Result<Event, Refusal> {
     check_open(state, command)?;
     check_time(state, now)?;
+    // No row says yet that a hold has expired if its account could not be settled.
+    let (recorded, state) = (state, &*state.without_expired_holds(now));
     let outcome = match command {
         Command::Open => Ok(DecisionOutcome::of(StandingChange::Opened)),
         Command::Credit { payment, kind, bonus, also } => {
@@ -112,6 +114,12 @@ pub fn decide(
         }
         Command::ExtendHold { hold, skus, seconds } => {
             holds::extend(state, *hold, skus, *seconds, policy, now)
+        }
+        Command::CaptureHold { hold, usage, .. }
+            if recorded.hold(*hold).is_some() && state.hold(*hold).is_none() =>
+        {
+            // This row says that it has expired.
+            holds::capture_late(state, (*hold, true), usage, now)
         }
         Command::CaptureHold { hold, usage, is_last } => {
             holds::capture(state, (*hold, *is_last), usage, now)
@@ -229,7 +237,7 @@ pub(crate) fn finish(
         cuts: Vec::new(),
     };
     let mut after = apply(state, &event);
-    event.cuts = holds::cuts(&after, &event);
+    event.cuts = holds::cuts(&after.without_expired_holds(now), &event);
     if !event.cuts.is_empty() {
         after = apply(state, &event);
     }

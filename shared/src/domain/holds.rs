@@ -129,11 +129,6 @@ impl Hold {
         self.shares.iter().map(|share| share.amount).sum()
     }
 
-    /// Until when it keeps something of a fund, if it does.
-    pub(crate) fn until(&self, fund: Fund) -> Option<Timestamp> {
-        self.of_fund(fund).is_positive().then_some(self.expires_at)
-    }
-
     /// What it keeps of a fund, in USD.
     pub(crate) fn of_fund(&self, fund: Fund) -> Usd {
         self.shares.iter().filter(|share| share.fund == fund).map(|share| share.amount).sum()

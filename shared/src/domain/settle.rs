@@ -393,8 +393,9 @@ fn end_hold(hold: HoldId) -> DecisionOutcome {
 }
 
 fn expire_grant(state: &AccountState, number: u32) -> DecisionOutcome {
-    let remaining = state.grant(number).map_or(Usd::ZERO, |grant| grant.remaining);
-    let delta = FundDelta { fund: Fund::Grant(number), amount: -remaining, used: Usd::ZERO };
+    // What holds keep of it still pays for captures.
+    let amount = -state.free_of_grant(number);
+    let delta = FundDelta { fund: Fund::Grant(number), amount, used: Usd::ZERO };
     DecisionOutcome::moving(GrantChange::GrantExpired { number }, vec![delta])
 }
 

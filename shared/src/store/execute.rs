@@ -619,7 +619,8 @@ impl<'s, 'a> Driver<'s, 'a> {
                     continue;
                 }
                 Appended::Lost(winner) => winner,
-                // What time asks for claims nothing.
+                // Of what time asks for, only the expiry of a hold claims something: its end. Somebody
+                // else has written that.
                 Appended::AlreadyAppended(_) | Appended::KeyReused(_) | Appended::IdTaken(_) => {
                     None
                 }

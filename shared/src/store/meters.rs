@@ -323,12 +323,12 @@ impl Store {
                 WriteOutcome::Refused(obstacles) if obstacles.found.contains_key(&0) => {
                     return Ok(WriteOutcome::Refused(obstacles));
                 }
-                WriteOutcome::Refused(obstacles) if obstacles.found.contains_key(&2) => {
+                // Somebody else was faster with the same labels, be it with the last set.
+                WriteOutcome::Refused(obstacles) if obstacles.found.contains_key(&1) => {}
+                WriteOutcome::Refused(_) => {
                     tracing::warn!(%account, sku = %key.sku, "an hour has too many sets of labels");
                     key.labels = UsageLabels::other();
                 }
-                // Somebody else was faster with the same labels.
-                WriteOutcome::Refused(_) => {}
                 WriteOutcome::Done => return Ok(WriteOutcome::Done),
             }
         }

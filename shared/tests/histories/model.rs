@@ -204,6 +204,8 @@ pub(crate) struct Model {
     metered: BTreeMap<(Option<i64>, String), Quantity>,
     /// Open holds by the number of their row.
     holds: BTreeMap<u64, holds::OpenHold>,
+    /// What has expired by then keeps nothing.
+    held_from: i64,
     /// Holds that were captured after their end.
     late_captures: BTreeSet<u64>,
     /// Whether the last credit was spent or taken, and nothing is billed by time.
@@ -337,6 +339,7 @@ impl Model {
         let may_succeed = before.refill.retry_at.is_some() || before.renewal_due().is_some();
         self.retries = may_succeed && before.is_refill_possible();
         self.keep(event);
+        self.count_held_for(Some(event));
         self.holds(event, row.seq)?;
         self.lines(before, event, row.seq, at)?;
         self.money(before, event, asked)?;
@@ -346,6 +349,7 @@ impl Model {
         self.respite(before, event, after)?;
         self.check_kept(event, after)?;
         self.reserve(event, after)?;
+        self.count_held_for(None);
         self.hold(after);
         match &event.change {
             Change::Resource(ResourceChange::StartFailed { .. }) => self.look_up_use(after),

@@ -1,16 +1,20 @@
 //! Holds: what they keep, how they end, and that no order of them spends a credit twice.
 
 use tollgate::domain::account::Standing;
-use tollgate::domain::command::{CapturedUsage, CardFunding, CardWallet, Command, TrialCard};
+use tollgate::domain::command::{
+    BonusGrant, CapturedUsage, CardFunding, CardWallet, Command, TrialCard,
+};
 use tollgate::domain::decide::decide;
-use tollgate::domain::event::{Cause, Change, Event, HoldChange, TakeBack};
+use tollgate::domain::event::{
+    Cause, Change, CreditKind, Event, HoldChange, PaymentFacts, TakeBack,
+};
 use tollgate::domain::funds::Fund;
 use tollgate::domain::holds::HoldId;
 use tollgate::domain::payment_records::RecordedTotals;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row_format::RowFormat;
 use tollgate::domain::settle::due::due_at;
-use tollgate::domain::timestamp::MINUTE;
+use tollgate::domain::timestamp::{HOUR, MINUTE};
 
 use crate::world::{World, at, is_good, named};
 
@@ -401,29 +405,154 @@ fn hold_that_ends_in_a_respite_pays_for_time_however_late_the_run_is() {
     }
 }
 
-#[test]
-fn trial_ends_when_the_rest_is_used_and_what_is_held_still_pays() {
+fn in_trial() -> World {
     let mut world = World::opened();
     let (funding, wallet) = (CardFunding::Credit, CardWallet::None);
     let card = TrialCard { fingerprint: named("finger"), funding, wallet };
     world.command("10:00", Command::StartTrial { card, refill: None }).unwrap();
-    world.start("10:00", "vm", "vm100").unwrap().skip_rows();
+    world.skip_rows();
+    world
+}
+
+/// A trial of which $5 are held for a day, and a machine has used the rest.
+fn with_the_rest_of_a_trial_used() -> (World, HoldId) {
+    let mut world = in_trial();
+    world.start("10:00", "vm", "vm100").unwrap();
     let hold = world.hold("10:30", "5", 24 * 60).unwrap();
     for hour in 11..=24 {
         world.settle(&format!("{}T{:02}:00", 22 + hour / 24, hour % 24));
     }
-    world.skip_rows().settle("23T01:00").has("5.00", "0.00");
-    world.rows(&[
-        "11-23T01:00:00 trial_ended 0.00 = 5.00 to 11-23T01:00:00",
-        "11-23T01:00:00 suspended 0.00 = 5.00 as of 01:00:00",
-        "11-23T01:00:00 deleting 0.00 = 5.00",
-    ]);
-    world.capture_part("23T09:00", hold, 3).has("2.00", "0.00");
-    assert_eq!(paid_by(&world), [(Fund::Grant(1), "-3.00".to_owned())]);
     world
         .skip_rows()
-        .settle("23T10:30")
-        .rows(&["11-23T10:30:00 hold_expired 0.00 = 2.00", "11-23T10:30:00 expired -2.00 = 0.00"]);
+        .settle("23T01:00")
+        .rows(&["11-23T01:00:00 suspended 0.00 = 5.00 as of 01:00:00"]);
+    (world, hold)
+}
+
+#[test]
+fn trial_and_what_was_made_in_it_outlast_the_holds_on_its_credit() {
+    let (mut world, hold) = with_the_rest_of_a_trial_used();
+    world.capture_part("23T09:00", hold, 3).has("2.00", "0.00");
+    assert_eq!(paid_by(&world), [(Fund::Grant(1), "-3.00".to_owned())]);
+    world.skip_rows().settle("23T10:29:59").rows(&[]);
+    // What comes back ends the suspension.
+    world.settle("23T10:30").has("2.00", "2.00");
+    assert!(is_good(&world));
+    world.skip_rows().settle("25T10:00").rows(&["11-25T10:00:00 trial_ended -2.00 = 0.00"]);
+}
+
+#[test]
+fn trial_ends_when_what_was_held_of_its_credit_is_used() {
+    let (mut world, hold) = with_the_rest_of_a_trial_used();
+    world.capture("23T09:00", hold, 5).unwrap().settle("24T09:00").rows(&[
+        "11-23T09:00:00 hold_captured -5.00 = 0.00",
+        "11-23T09:00:00 trial_ended 0.00 = 0.00",
+        "11-23T09:00:00 deletion_announced 0.00 = 0.00",
+        "11-24T09:00:00 deleting 0.00 = 0.00",
+    ]);
+}
+
+#[test]
+fn hold_lasts_to_the_end_of_the_trial_at_most() {
+    let mut world = in_trial();
+    let (day, half) = (24 * 60, 24 * 60 - 30);
+    assert_eq!(world.hold("24T10:30", "5", day).err(), too_low("5", "0"));
+    let hold = world.hold("24T10:30", "5", half).unwrap();
+    world.capture_part("25T09:59:59", hold, 2);
+    assert_eq!(paid_by(&world), [(Fund::Grant(1), "-2.00".to_owned())]);
+    world.skip_rows().settle("25T10:00").rows(&[
+        "11-25T10:00:00 hold_expired 0.00 = 18.00",
+        "11-25T10:00:00 trial_ended -18.00 = 0.00",
+    ]);
+}
+
+#[test]
+fn hold_tells_no_customer_that_the_trial_ends() {
+    let mut world = in_trial();
+    world.start("10:00", "vm", "vm60").unwrap().skip_rows();
+    world.hold("10:30", "19", 10).unwrap();
+    world.rows(&["10:30:00 hold 0.00 = 19.40 to 11:00:00"]);
+    assert!(due_at(&world.state, &world.policy) > Some(at("10:30")));
+}
+
+#[test]
+fn deletion_waits_while_credit_is_held_and_is_announced_again() {
+    let mut world = World::with_credit("10.60");
+    world.policy.grace_seconds = HOUR;
+    world.start("10:00", "vm", "vm60").unwrap();
+    let hold = world.hold("10:55", "9.70", 24 * 60).unwrap();
+    world.settle("11:00").skip_rows().settle("11:30").settle("13:00");
+    world.capture("14:00", hold, 10).unwrap().settle("23T13:59:59").settle("23T14:00");
+    world.rows(&[
+        "11:30:00 suspended 0.00 = 9.70 as of 11:30:00",
+        "14:00:00 hold_captured -10.00 = -0.30",
+        "14:00:00 deletion_announced 0.00 = -0.30",
+        "11-23T14:00:00 deleting 0.00 = -0.30",
+    ]);
+}
+
+#[test]
+fn refund_after_usage_below_zero_takes_from_holds_only_what_it_takes() {
+    for (taken, left) in [("-1", "3"), ("-3", "1"), ("-5", "0")] {
+        let mut world = World::with_credit("5");
+        world.open_meter("10:00", "call");
+        let hold = world.hold("10:01", "4", 10).unwrap();
+        world.used("10:02", "call", 3).settle("10:02").has("2.00", "-2.00");
+        let correct = Command::Correct { amount: named(taken), reason: "typo".to_owned() };
+        world.command("10:03", correct).unwrap();
+        assert_eq!(world.state.hold(hold).unwrap().amount(), named(left), "{taken}");
+    }
+}
+
+#[test]
+fn refund_takes_what_holds_keep_of_its_bonus() {
+    let mut world = World::opened();
+    let payment = PaymentFacts { payment: named("pi_1"), credit: named("5"), received_cents: 500 };
+    let bonus = BonusGrant { amount: named("5"), expires_at: at("30T00:00"), excludes: [].into() };
+    let (kind, bonus, also) = (CreditKind::TopUp, Some(bonus), Vec::new());
+    let credit = Command::Credit { payment: payment.clone(), kind, bonus, also };
+    world.command("10:00", credit).unwrap();
+    let hold = world.hold("10:01", "7", 10).unwrap();
+    let (by, before) = (TakeBack::Refund(named("re_1")), RecordedTotals::default());
+    let refund = Command::TakeBack { by, of: payment, cents: 500, before };
+    world.command("10:02", refund).unwrap().has("0.00", "0.00");
+    assert!(world.state.hold(hold).unwrap().shares.is_empty());
+    // A capture is billed as any other usage then.
+    world.capture("10:03", hold, 1).unwrap().has("-1.00", "-1.00");
+}
+
+#[test]
+fn expired_hold_keeps_nothing_from_a_refund_although_no_row_says_so() {
+    let mut world = with_credit("10");
+    let lasting = world.hold("10:01", "2", 60).unwrap();
+    world.hold("10:01", "8", 10).unwrap();
+    let of = world.payment("10");
+    let (by, before) = (TakeBack::Refund(named("re_1")), RecordedTotals::default());
+    let refund = Command::TakeBack { by, of, cents: 500, before };
+    let event = decide(&world.state, &refund, Cause::Command, &world.policy, at("10:12")).unwrap();
+    assert_eq!(event.cuts, []);
+    world.append(event);
+    world.settle("10:12").has("5.00", "3.00");
+    assert_eq!(world.state.hold(lasting).unwrap().amount(), named("2"));
+}
+
+#[test]
+fn respite_that_only_a_hold_caused_ends_with_it_if_nothing_ran_unpaid() {
+    let mut world = World::with_credit("10.60");
+    world.agree_to_refill("10:00", ("1", "25"), None);
+    world.start("10:00", "vm", "vm60").unwrap();
+    let hold = world.hold("10:10", "9.80", 60).unwrap();
+    assert_eq!(world.state.refill.respite.map(|respite| respite.until), Some(at("10:20")));
+    world.release("10:11", hold).unwrap();
+    assert_eq!(world.state.refill.respite, None);
+    // Another refill has a respite of its own.
+    let hold = world.hold("10:56", "10", 60).unwrap();
+    let until = Some(at("11:06"));
+    assert_eq!(world.state.refill.respite.map(|respite| respite.until), until);
+    // What ran unpaid had its respite.
+    world.settle("11:00").release("11:05", hold).unwrap();
+    assert_eq!(world.state.refill.respite.map(|respite| respite.until), until);
+    assert!(world.state.refill.wanted.is_none() && is_good(&world));
 }
 
 #[test]

@@ -55,9 +55,6 @@ pub(super) fn extend(
     check_settled(state, policy, now)?;
     check_standing(state)?;
     let hold = open(state, id)?;
-    if hold.expires_at <= now {
-        return Err(Refusal::HoldEnded { hold: id });
-    }
     let expires_at = expiry(seconds, now);
     let mut without = state.clone();
     without.end_hold(id);
@@ -74,12 +71,6 @@ pub(super) fn capture(
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     let hold = open(state, id)?;
-    if hold.expires_at <= now {
-        // Its account could not be settled, so no row says yet that it has expired. This one does.
-        let mut without = state.clone();
-        without.end_hold(id);
-        return capture_late(&without, (id, true), usage, now);
-    }
     let billed = BilledUsage::paid(state, hold.shares.clone(), usage, now);
     let left = (!is_last).then_some(billed.left);
     let change = HoldChange::HoldCaptured { hold: id, lines: billed.lines, left };
@@ -160,21 +151,21 @@ impl BilledUsage {
     }
 }
 
-/// What a row must take from holds: a grant never holds more than it has left, and a refund, dispute
-/// or correction of paid credit takes free credit first, then held credit, the newest hold first.
-/// Usage takes nothing from holds. `after` is the account after the row.
+/// What a row must take from holds: no grant keeps more for them than it has left, and what a refund,
+/// dispute or correction takes of paid credit comes from free credit first, then from held credit,
+/// the newest hold first. Usage takes nothing from holds. `after` is the account after the row.
 pub(super) fn cuts(after: &AccountState, event: &Event) -> Vec<HoldCut> {
-    let is_taken = event.amount().is_negative()
-        && matches!(event.change, Change::Payment(_) | Change::Staff(_));
-    let mut excess: Vec<(Fund, Usd)> = after
-        .grants
-        .iter()
-        .map(|grant| (Fund::Grant(grant.number), -after.free_of_grant(grant.number)))
-        .collect();
-    if is_taken {
-        let held = after.held_of(Fund::Paid);
-        excess.push((Fund::Paid, (-after.free_paid()).min(held)));
-    }
+    let is_taken = matches!(event.change, Change::Payment(_) | Change::Staff(_));
+    let moved = event.funds.iter().filter(|delta| delta.fund == Fund::Paid && is_taken);
+    let taken: Usd = moved.map(|delta| -delta.amount).sum();
+    let held: BTreeSet<Fund> =
+        after.holds.iter().flat_map(|hold| &hold.shares).map(|one| one.fund).collect();
+    let missing = |fund| match fund {
+        // What usage left below zero is missing, too, but was not taken.
+        Fund::Paid => (-after.free_paid()).min(taken).min(after.held_of(fund)),
+        Fund::Grant(number) => -after.free_of_grant(number),
+    };
+    let mut excess: Vec<(Fund, Usd)> = held.into_iter().map(|fund| (fund, missing(fund))).collect();
     excess.retain(|(_, amount)| amount.is_positive());
     let mut cuts = Vec::new();
     for hold in after.holds.iter().rev() {

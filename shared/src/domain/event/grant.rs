@@ -7,7 +7,6 @@ use crate::domain::account::{
     AccountState, CardChoice, GrantKind, RefillAgreement, ToldTrialEnd, TrialNotice, TrialPhase,
     TrialState,
 };
-use crate::domain::fund::Fund;
 use crate::domain::ids::{AccountId, CardFingerprint, CardId};
 use crate::domain::money::Usd;
 use crate::domain::names::variant_names;
@@ -87,13 +86,10 @@ impl ChangeFamily for GrantChange {
                 if let Some(trial) = &mut next.trial {
                     (trial.ends_at, trial.renewal) = (*ended_at, *renewal);
                 }
-                // What comes back later is forfeit, as of any grant that has expired. Held credit
-                // lasts until its hold ends.
+                // What comes back later is forfeit, as of any grant that has expired.
                 for grant in &mut next.grants {
                     if grant.kind == GrantKind::Trial {
-                        let fund = Fund::Grant(grant.number);
-                        let held_until = next.holds.iter().filter_map(|hold| hold.until(fund));
-                        grant.expires_at = held_until.fold(*ended_at, Ord::max);
+                        grant.expires_at = *ended_at;
                     }
                 }
             }

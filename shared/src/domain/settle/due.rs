@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, GrantKind, Standing, Suspension, SuspensionReason, TrialNotice, TrialPhase,
+    AccountState, Grant, GrantKind, Standing, Suspension, SuspensionReason, TrialNotice, TrialPhase,
 };
 use crate::domain::funds::Purse;
 use crate::domain::holds::HoldId;
 use crate::domain::ids::{AccountId, PaymentId};
+use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
 use crate::domain::refill::{charged_until, respite_until};
 use crate::domain::settle::trial_forecast::{AfterTrial, TrialForecast, trial_forecast};
@@ -175,12 +176,13 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
     for hold in &state.holds {
         add(Some(hold.expires_at), DueObligation::EndHold(hold.id));
     }
-    let trial = state.trial.as_ref().filter(|trial| trial.phase == TrialPhase::Active);
+    let trial_ends_at = trial_ends_at(state);
     add(announces_trial_end_at(state, policy), DueObligation::AnnounceTrialEnd);
-    add(trial.map(|trial| trial.ends_at), DueObligation::EndTrial);
-    for grant in state.grants.iter().filter(|grant| grant.remaining.is_positive()) {
+    add(trial_ends_at, DueObligation::EndTrial);
+    let is_free = |grant: &&Grant| state.free_of_grant(grant.number).is_positive();
+    for grant in state.grants.iter().filter(is_free) {
         // The trial's own grant ends with the trial, in the same row.
-        let in_trial = grant.kind == GrantKind::Trial && trial.is_some();
+        let in_trial = grant.kind == GrantKind::Trial && trial_ends_at.is_some();
         add((!in_trial).then_some(grant.expires_at), DueObligation::ExpireGrant(grant.number));
     }
     add(pays_owed_at(state), DueObligation::PayOwed);
@@ -223,6 +225,21 @@ fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObli
         add(look_at, DueObligation::LookAtRefill);
     }
     all
+}
+
+/// When the running trial is to end: with its time, or as soon as its credit is used while everything
+/// is off.
+pub(super) fn trial_ends_at(state: &AccountState) -> Option<Timestamp> {
+    let trial = state.trial.as_ref().filter(|trial| trial.phase == TrialPhase::Active)?;
+    let is_off = match &state.standing {
+        Standing::Suspended(suspension) => suspension.reason == SuspensionReason::Credit,
+        Standing::Deleting(_) | Standing::Deleted(_) => true,
+        Standing::Good | Standing::Closed => false,
+    };
+    // What was left at the suspension pays for nothing.
+    let left: Usd = state.trial_grants().map(|grant| grant.remaining).sum();
+    let is_used = is_off && state.is_in_trial() && left <= state.floor();
+    Some(if is_used { state.at.min(trial.ends_at) } else { trial.ends_at })
 }
 
 /// A day and an hour before the end of the trial, or at once if the end comes sooner; again if
@@ -279,8 +296,8 @@ fn deletes_at(state: &AccountState) -> Option<Timestamp> {
 }
 
 /// Whether a row ends the last reason for delaying the deletion without a new warning: an expected
-/// payment failed, or received money was taken back. The deadline may have passed long ago, and a
-/// customer who was warned before may think that it no longer applies.
+/// payment failed, received money was taken back, or held credit was used. The deadline may have
+/// passed long ago, and a customer who was warned before may think that it no longer applies.
 pub(crate) fn ends_hold_of_deletion(
     before: &AccountState,
     after: impl FnOnce() -> AccountState,
@@ -296,13 +313,14 @@ pub(crate) fn ends_hold_of_deletion(
             .is_some_and(|one| one.delete_at.is_some() && one.warn_at.is_none())
 }
 
-/// The suspension whose grace period is running. `None` while money may still arrive or credit is
-/// left.
+/// The suspension whose grace period is running. `None` while money may still arrive, or credit is
+/// left or held.
 fn suspension_that_deletes(state: &AccountState) -> Option<&Suspension> {
     let Standing::Suspended(suspension) = &state.standing else {
         return None;
     };
     let refill = state.refill.attempt.is_some() || state.refill.wanted.is_some();
     let money_may_come = refill || !state.pending.is_empty();
-    (!money_may_come && !state.is_above_floor()).then_some(suspension)
+    let has_credit = state.is_above_floor() || state.held().is_positive();
+    (!money_may_come && !has_credit).then_some(suspension)
 }

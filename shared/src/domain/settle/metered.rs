@@ -1,6 +1,6 @@
 //! When metered usage is billed, at which price, and by which funds.
 
-use crate::domain::account::AccountState;
+use crate::domain::account::{AccountState, Grant};
 use crate::domain::decide::{DecisionOutcome, RESOURCES_PER_ROW_MAX};
 use crate::domain::event::{BillingChange, MeterLine};
 use crate::domain::funds::Purse;
@@ -147,7 +147,8 @@ impl<'a> UnbilledList<'a> {
     /// The end of the grant that ends first. Grants that ended before the usage pay none of it.
     fn funds_end(&self, state: &AccountState) -> Option<Timestamp> {
         let first_hour = self.usage.first()?.hour;
-        let grants = state.grants.iter().filter(|grant| grant.remaining.is_positive());
+        let is_free = |grant: &&Grant| state.free_of_grant(grant.number).is_positive();
+        let grants = state.grants.iter().filter(is_free);
         grants.map(|grant| grant.expires_at).filter(|ends_at| *ends_at > first_hour).min()
     }
 

@@ -3,12 +3,13 @@
 //! Trials begin with row format 6, so a process that writes an older format ends one, too: the
 //! format of a chain never goes back.
 
-use crate::domain::account::{AccountState, GrantKind, TrialNotice, TrialState};
+use crate::domain::account::{AccountState, Grant, TrialNotice, TrialState};
 use crate::domain::decide::DecisionOutcome;
 use crate::domain::event::GrantChange;
 use crate::domain::funds::{Fund, FundDelta};
 use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
+use crate::domain::settle::due::trial_ends_at;
 use crate::domain::settle::trial_forecast::{AfterTrial, TrialForecast, renewal, trial_forecast};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::{HOUR, Timestamp};
@@ -33,28 +34,30 @@ pub(super) fn announce_end(view: &AccountSnapshot<'_>, now: Timestamp) -> Option
     (!is_told).then(|| DecisionOutcome::of(told))
 }
 
-/// The end of the trial's time.
+/// The end of the trial's time, or of its credit.
 pub(super) fn end(state: &AccountState, policy: &Policy) -> Option<DecisionOutcome> {
-    over(state, state.trial.as_ref()?.ends_at, policy)
+    over(state, trial_ends_at(state)?, policy)
 }
 
-/// The end of a trial whose credit is used at `spent_at`. `None` if no trial runs.
+/// The end of a trial whose credit is used at `spent_at`. `None` if no trial runs, or if holds keep a
+/// part of its credit, which may come back.
 pub(super) fn end_without_credit(
     state: &AccountState,
     spent_at: Timestamp,
     policy: &Policy,
 ) -> Option<DecisionOutcome> {
-    over(state, spent_at, policy).filter(|_| state.is_in_trial())
+    let is_held = |grant: &Grant| state.held_of(Fund::Grant(grant.number)).is_positive();
+    let ends = state.is_in_trial() && !state.trial_grants().any(is_held);
+    over(state, spent_at, policy).filter(|_| ends)
 }
 
-/// What is left of the trial's credit expires, but for what is held: that pays until its hold ends.
+/// What is left of the trial's credit expires, but for what is held: that still pays for captures, and
+/// what comes back of it expires then.
 fn over(state: &AccountState, ended_at: Timestamp, policy: &Policy) -> Option<DecisionOutcome> {
     let trial = state.trial.as_ref()?;
-    let is_its_grant = |kind, expires_at| kind == GrantKind::Trial && expires_at == trial.ends_at;
     let funds = state
-        .grants
-        .iter()
-        .filter(|grant| is_its_grant(grant.kind, grant.expires_at))
+        .trial_grants()
+        .filter(|grant| grant.expires_at == trial.ends_at)
         .map(|grant| FundDelta {
             fund: Fund::Grant(grant.number),
             amount: -state.free_of_grant(grant.number),

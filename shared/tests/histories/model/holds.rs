@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate::domain::account::AccountState;
 use tollgate::domain::event::StandingChange;
-use tollgate::domain::event::{Change, Event, HoldChange, MeterLine, PaymentChange, StaffChange};
+use tollgate::domain::event::{
+    Cause, Change, Event, HoldChange, MeterLine, PaymentChange, StaffChange,
+};
+use tollgate::domain::funds::Fund;
 use tollgate::domain::holds::HeldShare;
 
 use super::{DAY, Model, ensure, micros, number, paid};
@@ -159,20 +162,24 @@ impl Model {
     /// Refunds, disputes and corrections take free credit first, then held credit, the newest hold
     /// first. No other row takes from holds.
     pub(super) fn cut_holds(&mut self, event: &Event, after: &AccountState) -> Check {
-        let takes = match &event.change {
-            Change::Payment(
-                PaymentChange::TakenBack { .. } | PaymentChange::DisputeMoved { .. },
-            )
-            | Change::Staff(StaffChange::Corrected { .. }) => event.amount().is_negative(),
-            _ => false,
-        };
+        let takes = matches!(
+            &event.change,
+            Change::Payment(PaymentChange::TakenBack { .. } | PaymentChange::DisputeMoved { .. })
+                | Change::Staff(StaffChange::Corrected { .. })
+        );
+        let of_paid = event.funds.iter().filter(|delta| takes && delta.fund == Fund::Paid);
+        let taken: i64 = of_paid.map(|delta| -micros(delta.amount)).sum();
         let over = |(fund, pot): (&u32, &super::Pot)| {
             let excess = pot.held - pot.remaining.max(0);
-            ((*fund > 0 || takes) && excess > 0).then_some((*fund, excess))
+            // Usage may have gone below zero before.
+            let of_paid = (pot.held - pot.remaining).min(taken).min(pot.held);
+            let excess = if *fund > 0 { excess } else { of_paid };
+            (excess > 0).then_some((*fund, excess))
         };
         let mut excess: BTreeMap<u32, i64> = self.pots.iter().filter_map(over).collect();
         let mut expected = BTreeSet::new();
-        for (seq, hold) in self.holds.iter_mut().rev() {
+        let keeping = self.holds.iter_mut().filter(|(_, hold)| hold.expires > self.held_from);
+        for (seq, hold) in keeping.rev() {
             for (fund, part) in &mut hold.shares {
                 let Some(excess) = excess.get_mut(fund) else { continue };
                 let cut = (*excess).min(*part);
@@ -199,18 +206,17 @@ impl Model {
         Ok(())
     }
 
-    /// Until when holds keep something of a fund.
-    pub(super) fn held_until(&self, fund: u32) -> Option<i64> {
-        let of_fund = self
-            .holds
-            .values()
-            .filter(|hold| hold.shares.iter().any(|(number, part)| *number == fund && *part > 0));
-        of_fund.map(|hold| hold.expires).max()
+    /// Counts what holds keep. For a command, what has expired keeps nothing, written or not.
+    pub(super) fn count_held_for(&mut self, event: Option<&Event>) {
+        let commanded = event.filter(|event| event.cause != Cause::Time);
+        self.held_from = commanded.map_or(i64::MIN, |event| event.at.seconds());
+        self.count_held();
     }
 
     fn count_held(&mut self) {
         self.pots.values_mut().for_each(|pot| pot.held = 0);
-        for (fund, part) in self.holds.values().flat_map(|hold| &hold.shares) {
+        let keeping = self.holds.values().filter(|hold| hold.expires > self.held_from);
+        for (fund, part) in keeping.flat_map(|hold| &hold.shares) {
             self.pots.entry(*fund).or_default().held += part;
         }
     }

@@ -196,16 +196,16 @@ impl Model {
         );
         let paid_through = before.paid_through().map(Timestamp::seconds);
         let pays_no_time = paid_through == Some(ended_at) && !self.can_pay(ended_at, 1);
-        let is_left = self.pots.values().any(|pot| pot.is_trial && pot.remaining > 0);
-        let is_used_up = self.used_up && before.at.seconds() == ended_at && !is_left;
-        let is_used = !self.ever_paid && (pays_no_time || is_used_up);
+        let its = || self.pots.values().filter(|pot| pot.is_trial);
+        let left: i64 = its().map(|pot| pot.remaining).sum();
+        let is_held = its().any(|pot| pot.held > 0);
+        let is_used_up = self.used_up && before.at.seconds() == ended_at && left == 0;
+        // While credit was held, the account was only suspended.
+        let floor = self.suspended.map(|(.., floor)| floor);
+        let is_off = before.at.seconds() == ended_at && floor.is_some_and(|floor| left <= floor);
+        let is_used = !self.ever_paid && (!is_held && (pays_no_time || is_used_up) || is_off);
         ensure!(ended_at == ends || is_used, "a trial with credit ended at {ended_at}, not {ends}");
-        let held: BTreeMap<u32, i64> =
-            self.pots.keys().filter_map(|fund| Some((*fund, self.held_until(*fund)?))).collect();
-        for (fund, pot) in self.pots.iter_mut().filter(|(_, pot)| pot.is_trial) {
-            // Held credit lasts until its hold ends.
-            pot.expires = held.get(fund).map_or(ended_at, |until| ended_at.max(*until));
-        }
+        self.pots.values_mut().filter(|pot| pot.is_trial).for_each(|pot| pot.expires = ended_at);
         (self.trial, self.trial_ended) = (Some((from, ended_at)), Some(at));
         Ok(())
     }

@@ -49,6 +49,13 @@ impl Model {
         let refill = &after.refill;
         let is_open = refill.attempt.as_ref().is_some_and(|attempt| attempt.void_at.is_none());
         let is_under_way = is_open || (refill.attempt.is_none() && refill.wanted.is_some());
+        let is_over = before.refill.wanted.is_some() && !is_under_way && refill.attempt.is_none();
+        let is_unused = after.paid_through().is_none_or(|through| through > event.at);
+        if matches!(event.change, Change::Hold(_)) && is_over && is_unused {
+            // The hold was the only reason for a refill.
+            self.respite = None;
+            ensure!(refill.respite.is_none(), "a respite that nothing used goes on");
+        }
         let free = self.free();
         let is_low = refill.agreement.is_some_and(|agreed| free < micros(agreed.threshold));
         let wants = matches!(event.want, Some(RefillWant::Now { .. }));

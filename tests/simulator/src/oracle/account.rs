@@ -10,7 +10,7 @@ use super::charges::{ChargeBooks, check_card_event};
 use super::ensure;
 use super::funds::{FundBooks, Wallet};
 use super::hashes::HashChain;
-use super::holds::HoldBooks;
+use super::holds::{HOLD_TYPES, HoldBooks};
 use super::metered::MeterBooks;
 use super::owed::OwedBooks;
 use super::payments::PaymentBooks;
@@ -69,9 +69,6 @@ struct ScheduleBook {
 /// Types of rows that record money at Stripe.
 const PAID_TYPES: [&str; 7] =
     ["topup", "auto_refill", "commit", "refund", "refund_reversed", "dispute", "dispute_reversed"];
-/// Types of rows about holds.
-const HOLD_TYPES: [&str; 5] =
-    ["hold", "hold_extended", "hold_captured", "hold_released", "hold_expired"];
 /// Types of rows that a freeze forbids.
 const BEGINNING_TYPES: [&str; 5] = ["started", "restored", "refill_begun", "hold", "hold_extended"];
 /// Types of rows with lines for time.
@@ -199,6 +196,10 @@ impl AccountBooks {
 
     /// What the row does follows from the account before it.
     fn add_changes(&mut self, row: &BookedRow, prices: &PriceBooks) -> Result<(), String> {
+        if !row.event["y"].is_null() {
+            // For a command, what has expired holds nothing, written or not.
+            self.funds.held = self.holds.held_at(row.at);
+        }
         let facts = StandingFacts {
             available: self.funds.available(),
             owed: self.owed.at(self.last_at),
@@ -225,7 +226,7 @@ impl AccountBooks {
         self.funds.apply(&moves)?;
         self.hold_back(row)?;
         if let Some(ended_at) = row.change["ended_at"].as_i64() {
-            self.funds.end_trial(ended_at, &self.holds.held_until());
+            self.funds.end_trial(ended_at);
         }
         self.change_resources(row, prices)?;
         self.standing.add(row, facts, self.funds.available())?;
@@ -340,14 +341,13 @@ impl AccountBooks {
         let is_used = ended_at.is_some_and(|ended_at| Some(ended_at) != ends_at);
         if let Some(ended_at) = ended_at.filter(|_| is_used) {
             ensure!(self.state["pe"].is_null(), "a trial of a customer who paid ends early");
-            self.check_spent(ended_at, prices)?;
+            self.check_trial_used(ended_at, prices)?;
         }
         let mut moves = FundMoves::new();
         for (fund, grant) in &self.funds.grants {
             let is_of_trial = number.is_some() || Some(grant.expires_at) == ends_at;
-            // What is held of a trial's credit lasts as long as the hold. Other grants are held no
-            // longer than they last.
-            let ending = if number.is_some() { grant.left } else { self.funds.free(*fund) };
+            // What is held still pays for captures.
+            let ending = self.funds.free(*fund);
             if is_it(*fund, &grant.kind) && is_of_trial && ending > 0 {
                 let is_over = is_used || grant.expires_at <= row.at;
                 ensure!(is_over, "grant {fund} ends before its time");
@@ -356,6 +356,31 @@ impl AccountBooks {
         }
         ensure!(!moves.is_empty() || number.is_none(), "grant {number:?} has nothing left to end");
         Ok(moves)
+    }
+
+    /// A trial ends when its credit is used, or later, when what was held of it is used: it is
+    /// suspended by then.
+    fn check_trial_used(&self, ended_at: i64, prices: &PriceBooks) -> Result<(), String> {
+        let grants = || self.funds.grants.iter().filter(|(_, grant)| grant.kind == "trial");
+        let is_held = grants().any(|(fund, grant)| self.funds.free(*fund) < grant.left);
+        let left: Micros = grants().map(|(_, grant)| grant.left).sum();
+        match self.standing {
+            StandingBook::Good => {
+                ensure!(!is_held, "a trial ends early, and holds keep its credit");
+                self.check_spent(ended_at, prices)
+            }
+            StandingBook::Suspended { .. }
+            | StandingBook::Deleting { .. }
+            | StandingBook::Deleted { .. } => {
+                ensure!(
+                    ended_at == self.last_at,
+                    "a trial ends at {ended_at}, and not with the last row"
+                );
+                ensure!(left <= self.standing.floor(), "a trial ends early, and {left} are left");
+                Ok(())
+            }
+            StandingBook::Closed => Err("a trial ends early, and is closed".to_owned()),
+        }
     }
 
     /// Another period is paid, before the row's amounts are counted.

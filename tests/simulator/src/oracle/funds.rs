@@ -173,11 +173,11 @@ impl FundBooks {
         }
     }
 
-    /// The trial is over: its grant pays nothing and gets nothing back from then on. What is held of it
-    /// lasts as long as its holds, which end at `held_until`.
-    pub fn end_trial(&mut self, ended_at: i64, held_until: &BTreeMap<FundNumber, i64>) {
-        for (fund, grant) in self.grants.iter_mut().filter(|(_, grant)| grant.kind == "trial") {
-            grant.expires_at = held_until.get(fund).map_or(ended_at, |until| ended_at.max(*until));
+    /// The trial is over: its grant pays nothing and gets nothing back from then on. Only captures of
+    /// what is held of it are paid.
+    pub fn end_trial(&mut self, ended_at: i64) {
+        for grant in self.grants.values_mut().filter(|grant| grant.kind == "trial") {
+            grant.expires_at = ended_at;
         }
     }
 

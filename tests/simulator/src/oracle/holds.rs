@@ -17,6 +17,10 @@ const LONGEST_SECONDS: i64 = 24 * HOUR;
 /// How many lines a capture may have.
 const LINES_MAX: usize = 20;
 
+/// Types of rows about holds.
+pub const HOLD_TYPES: [&str; 5] =
+    ["hold", "hold_extended", "hold_captured", "hold_released", "hold_expired"];
+
 /// Parts of funds in the order in which they pay.
 pub type HeldShares = Vec<(FundNumber, Micros)>;
 
@@ -148,24 +152,18 @@ impl HoldBooks {
     /// What all open holds keep of each fund.
     #[must_use]
     pub fn held(&self) -> FundShares {
+        self.held_at(i64::MIN)
+    }
+
+    /// What all holds keep of each fund that have not expired at an instant.
+    #[must_use]
+    pub fn held_at(&self, instant: i64) -> FundShares {
         let mut held = FundShares::new();
-        for (fund, part) in self.open.values().flat_map(|hold| &hold.shares) {
+        let lasting = self.open.values().filter(|hold| hold.expires_at > instant);
+        for (fund, part) in lasting.flat_map(|hold| &hold.shares) {
             *held.entry(*fund).or_default() += part;
         }
         held
-    }
-
-    /// Until when holds keep something of each fund.
-    #[must_use]
-    pub fn held_until(&self) -> BTreeMap<FundNumber, i64> {
-        let mut until = BTreeMap::new();
-        for hold in self.open.values() {
-            for (fund, _) in hold.shares.iter().filter(|(_, part)| *part > 0) {
-                let last = until.entry(*fund).or_insert(hold.expires_at);
-                *last = hold.expires_at.max(*last);
-            }
-        }
-        until
     }
 
     /// Before time from an instant on is paid or stopped, holds that have expired by then have ended.
@@ -272,22 +270,18 @@ impl HoldBooks {
     ) -> Result<FundMoves, String> {
         let seq = number(&row.change["hold"])?;
         // An account that could not be settled has no row for its expiry. Then this row ends it.
-        let mut funds = before.funds.clone();
-        let expired = self.open.get(&seq).filter(|hold| hold.expires_at <= row.at).cloned();
-        if let Some(hold) = &expired {
-            for (fund, part) in &hold.shares {
-                *funds.held.entry(*fund).or_default() -= part;
-            }
+        let is_expired = self.open.get(&seq).is_some_and(|hold| hold.expires_at <= row.at);
+        if is_expired {
             self.end(seq, HoldEnd::Expired)?;
         }
         ensure!(!self.open.contains_key(&seq), "hold {seq} is captured late and open");
         let hold = self.ended.get_mut(&seq).ok_or_else(|| format!("hold {seq} was never made"))?;
         ensure!(hold.end != HoldEnd::Captured, "hold {seq} is captured late, and was captured");
         ensure!(!hold.is_captured_late, "hold {seq} is captured late twice");
-        let ends = hold.end == HoldEnd::Closed || expired.is_some();
+        let ends = hold.end == HoldEnd::Closed || is_expired;
         ensure!((row.change["ends"] == "yes") == ends, "the hold was {:?}", hold.end);
         hold.is_captured_late = true;
-        let mut wallet = Wallet::at(&funds, row.at);
+        let mut wallet = Wallet::at(before.funds, row.at);
         let lines = captured(row, before, hold, &mut wallet)?;
         self.captures.push(CaptureBook::of(row, seq, lines, CaptureKind::Late)?);
         Ok(wallet.moves())
@@ -307,16 +301,22 @@ impl HoldBooks {
     /// # Errors
     /// The rule that is broken, as text.
     pub fn cut(&mut self, row: &BookedRow, funds: &FundBooks) -> Result<(), String> {
-        let takes =
-            ["refund", "dispute", "correction"].contains(&row.kind.as_str()) && row.amount < 0;
-        let mut excess = self.held();
+        let takes = ["refund", "dispute", "correction"].contains(&row.kind.as_str());
+        let taken = row.moves()?.get(&PAID).map_or(0, |moved| -moved.amount);
+        let now = if row.event["y"].is_null() { i64::MIN } else { row.at };
+        let mut excess = self.held_at(now);
         for (fund, excess) in &mut excess {
-            let left = funds.grants.get(fund).map_or(funds.paid, |grant| grant.left);
-            *excess -= left.max(0);
+            if *fund == PAID {
+                // Usage may have gone below zero before, and took nothing from holds.
+                let missing = (*excess - funds.paid).min(*excess);
+                *excess = if takes { missing.min(taken) } else { 0 };
+            } else {
+                *excess -= funds.grants.get(fund).map_or(0, |grant| grant.left);
+            }
         }
-        excess.retain(|fund, excess| *excess > 0 && (takes || funds.grants.contains_key(fund)));
+        excess.retain(|_, excess| *excess > 0);
         let mut expected = BTreeMap::new();
-        for (seq, hold) in self.open.iter_mut().rev() {
+        for (seq, hold) in self.open.iter_mut().filter(|(_, hold)| hold.expires_at > now).rev() {
             let before = hold.shares.clone();
             for (fund, part) in &mut hold.shares {
                 let excess = excess.entry(*fund).or_default();

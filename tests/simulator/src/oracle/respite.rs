@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::ensure;
+use super::holds::HOLD_TYPES;
 use super::row::BookedRow;
 
 /// How long a respite lasts, as the policy says.
@@ -35,6 +36,10 @@ impl Respite {
 pub fn check_respite(row: &BookedRow, before: &Value) -> Result<(), String> {
     let (was, is) = (Respite::of(before), Respite::of(&row.state));
     let is_credit = row.amount > 0 && !USE_TYPES.contains(&row.kind.as_str());
+    if was.is_some() && ends_unused(row, before) {
+        ensure!(is.is_none(), "a respite that nothing used outlasts its reason");
+        return Ok(());
+    }
     if is == was {
         return Ok(());
     }
@@ -50,6 +55,14 @@ pub fn check_respite(row: &BookedRow, before: &Value) -> Result<(), String> {
     let is_ended = row.kind == "refill_failed" && is == ended;
     ensure!(is_ended, "a second respite between two credits: {is:?} after {was:?}");
     Ok(())
+}
+
+/// Whether the end of a hold ends the only reason for a refill, and nothing ran unpaid.
+fn ends_unused(row: &BookedRow, before: &Value) -> bool {
+    let (was, is) = (&before["r"], &row.state["r"]);
+    let is_over = was["w"].is_object() && is["w"].is_null() && is["o"].is_null();
+    let is_unused = row.state["p"]["t"].as_i64().is_none_or(|paid_through| paid_through > row.at);
+    HOLD_TYPES.contains(&row.kind.as_str()) && is_over && is_unused
 }
 
 /// Nothing that costs time runs on without credit, but in a respite. A request settles the account

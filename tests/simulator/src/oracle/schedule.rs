@@ -43,7 +43,7 @@ impl DemandedSchedule {
         let view = StateView { state, at };
         let is_billable = view.is_billed() || state["m"].as_u64() > Some(0);
         let due_at = [
-            view.money_ends(),
+            view.money_ends()?,
             view.trial_is_told()?,
             view.returns()?,
             view.stops_at_zero(),
@@ -100,7 +100,7 @@ impl StateView<'_> {
         self.state["s"]["suspended"].is_object() && self.state["s"]["suspended"]["y"] != "staff"
     }
 
-    fn is_in_trial(&self) -> bool {
+    fn runs_trial(&self) -> bool {
         let trial = &self.state["t"];
         trial.is_object() && (trial["s"].is_null() || trial["s"] == "active")
     }
@@ -117,11 +117,13 @@ impl StateView<'_> {
         Ok((free(PAID, self.amount("/c")?), grants))
     }
 
-    fn is_above_floor(&self) -> Result<bool, String> {
+    fn floor(&self) -> Result<Micros, String> {
         let floors = ["suspended", "deleting", "deleted"];
-        let floor = floors.map(|name| self.amount(&format!("/s/{name}/l")));
-        let floor: Micros = floor.into_iter().sum::<Result<Micros, String>>()?;
-        Ok(available_in(self.state)? > floor)
+        floors.map(|name| self.amount(&format!("/s/{name}/l"))).into_iter().sum()
+    }
+
+    fn is_above_floor(&self) -> Result<bool, String> {
+        Ok(available_in(self.state)? > self.floor()?)
     }
 
     /// What is owed, with what was kept up to the row.
@@ -145,24 +147,38 @@ impl StateView<'_> {
 
     /// The end of a payment that is expected, of a hold, of a trial, of a grant, and of an hour that
     /// was only paid in part. The hourly run looks at full hours.
-    fn money_ends(&self) -> Option<i64> {
+    fn money_ends(&self) -> Result<Option<i64>, String> {
         let holds = array(&self.state["h"]).iter().filter_map(|hold| hold["x"].as_i64());
         let pending = array(&self.state["pp"]).iter().filter_map(|pending| pending["x"].as_i64());
-        let trial = self.seconds("/t/t").filter(|_| self.is_in_trial());
-        let grants = array(&self.state["g"]).iter().filter(|grant| {
-            let is_of_trial = grant["k"] == "trial" && self.is_in_trial();
-            grant["r"].is_string() && !is_of_trial
+        let (_, grants) = self.free()?;
+        let grants = array(&self.state["g"]).iter().zip(grants).filter(|(grant, (_, free))| {
+            let is_of_trial = grant["k"] == "trial" && self.runs_trial();
+            *free > 0 && !is_of_trial
         });
-        let grants = grants.filter_map(|grant| grant["x"].as_i64());
+        let grants = grants.map(|(_, (expires_at, _))| expires_at);
         let paid = self.seconds("/p/t").filter(|through| through.rem_euclid(HOUR) != 0);
         let paid = paid.filter(|_| self.is_good() && self.is_billed());
-        pending.chain(holds).chain(trial).chain(grants).chain(paid).min()
+        Ok(pending.chain(holds).chain(self.trial_ends()?).chain(grants).chain(paid).min())
+    }
+
+    /// A trial ends at its time, or as soon as its credit is used while everything is off.
+    fn trial_ends(&self) -> Result<Option<i64>, String> {
+        let Some(planned) = self.seconds("/t/t").filter(|_| self.runs_trial()) else {
+            return Ok(None);
+        };
+        let is_off = self.is_suspended_for_credit()
+            || self.state["s"]["deleting"].is_object()
+            || self.state["s"]["deleted"].is_object();
+        let grants = array(&self.state["g"]).iter().filter(|grant| grant["k"] == "trial");
+        let left = grants.map(|grant| micros(&grant["r"])).sum::<Result<Micros, String>>()?;
+        let is_used = is_off && self.state["pe"].is_null() && left <= self.floor()?;
+        Ok(Some(if is_used { planned.min(self.at) } else { planned }))
     }
 
     /// The end of a trial is told a day and an hour before, if something is charged or deleted then, and
     /// again if it moves away.
     fn trial_is_told(&self) -> Result<Option<i64>, String> {
-        let runs = self.is_in_trial() && self.state["pe"].is_null();
+        let runs = self.runs_trial() && self.state["pe"].is_null();
         let Some(planned) = self.seconds("/t/t").filter(|_| runs) else { return Ok(None) };
         let spent_at = self.spent_at()?;
         let is_short = spent_at.is_some_and(|spent_at| spent_at <= planned);
@@ -189,15 +205,21 @@ impl StateView<'_> {
         Ok(is_agreed && services > 0 && is_within && self.is_refill_possible())
     }
 
-    /// When the credit is spent at the present rate. Each grant lasts until it expires.
+    /// When the credit is spent at the present rate, what is held with it. Each grant lasts until it
+    /// expires.
     fn spent_at(&self) -> Result<Option<i64>, String> {
         let rate = hourly_rate(self.state.pointer("/b/r").unwrap_or(&Value::Null))?;
         let Some(paid_through) = self.seconds("/p/t").filter(|_| rate > 0) else { return Ok(None) };
-        let (paid, mut grants) = self.free()?;
-        grants.retain(|(_, free)| *free > 0);
+        let paid = self.amount("/c")?;
+        let mut grants = Vec::new();
+        for grant in array(&self.state["g"]) {
+            let expires_at = grant["x"].as_i64().ok_or("a grant without end")?;
+            grants.push((expires_at, micros(&grant["r"])?));
+        }
+        grants.retain(|(_, left)| *left > 0);
         grants.sort_unstable();
-        let spent_at = grants.iter().fold(paid_through, |until, (expires_at, free)| {
-            until + seconds_paid(*free, rate).min((expires_at - until).max(0))
+        let spent_at = grants.iter().fold(paid_through, |until, (expires_at, left)| {
+            until + seconds_paid(*left, rate).min((expires_at - until).max(0))
         });
         Ok(Some((spent_at + seconds_paid(paid, rate)).max(paid_through)))
     }
@@ -233,14 +255,15 @@ impl StateView<'_> {
         (self.state["z"] == "yes").then(|| respite.map_or(self.at, |until| until.max(self.at)))
     }
 
-    /// The announcement of a deletion and the deletion, while no money may come; and the end of what
-    /// can be restored.
+    /// The announcement of a deletion and the deletion, while no money may come and none is held; and
+    /// the end of what can be restored.
     fn deletions(&self) -> Result<Option<i64>, String> {
         let refill = &self.state["r"];
         let may_money_come = refill["o"].is_object()
             || refill["w"].is_object()
             || !array(&self.state["pp"]).is_empty();
-        let waits = may_money_come || self.is_above_floor()?;
+        let held: Micros = held_in(self.state)?.values().sum();
+        let waits = may_money_come || held > 0 || self.is_above_floor()?;
         let warn_at = self.seconds("/s/suspended/w");
         let next = warn_at.or(self.seconds("/s/suspended/x")).filter(|_| !waits);
         // Stripe is asked unless a row of its own must come first.
