@@ -10,6 +10,7 @@ pub mod apply;
 pub mod command;
 pub mod credit_low;
 pub mod decide;
+mod defaults;
 pub mod event;
 pub mod fund;
 pub mod funds;

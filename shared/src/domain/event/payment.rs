@@ -7,6 +7,7 @@ use crate::domain::account::{
     AccountState, DisputePhase, DisputeState, Grant, PendingPayment, RefillPause, RefillPurpose,
     TakenBack, TrialPhase,
 };
+use crate::domain::defaults::is_default;
 use crate::domain::ids::{AccountId, DisputeId, FraudWarningId, PaymentId, RefundId};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::names::variant_names;
@@ -527,8 +528,4 @@ pub enum DisputeOutcome {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !*value
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
