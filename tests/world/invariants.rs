@@ -313,7 +313,7 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "unfrozen" | "dispute_closed" => vec!["Unfrozen"],
         "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed"
         | "fraud_warning" | "owed_paid" | "comeback_chosen" | "hold" | "hold_captured"
-        | "hold_extended" | "hold_released" | "hold_expired" => {
+        | "hold_extended" | "hold_released" | "hold_expired" | "meter_opened" | "metered" => {
             vec![]
         }
         other => panic!("no test here makes a row {other}: say what it tells"),

@@ -13,8 +13,8 @@ use stripe_stand_in::{CardRule, DisputeEnd, DisputeKind, NewDispute};
 use tollgate_local::calls::RecordedCall;
 
 use crate::invariants::check;
-use crate::recorded::compare_calls;
-use crate::support::{Customer, GOOD_CARD, MINUTE, Processes, World};
+use crate::recorded::{compare_calls, compare_calls_in_any_order};
+use crate::support::{Customer, GOOD_CARD, MINUTE, PLATFORM, Processes, World, token};
 
 /// The kinds of death.
 pub(crate) const DEATHS: [&str; 2] = ["kill_before", "kill_after"];
@@ -30,6 +30,12 @@ enum Flow {
     Start,
     /// It is stopped.
     Stop,
+    /// Usage is reported, and billed at once.
+    Used,
+    /// Credit is held for usage.
+    Held,
+    /// A part of it is captured, and the rest comes back.
+    Captured,
     /// A start leaves too little: the card is charged.
     Refilled,
     /// The same, and the card is declined.
@@ -61,6 +67,7 @@ impl Flow {
             Flow::Page => "checkout",
             Flow::Paid(_) | Flow::Refunded | Flow::Disputed | Flow::Won => "stripe-webhook",
             Flow::Start | Flow::Stop => "resources",
+            Flow::Used | Flow::Held | Flow::Captured => "usage",
             Flow::Refilled | Flow::Declined => "auto-refill",
             Flow::Published | Flow::Warned => "publish",
         }
@@ -78,6 +85,9 @@ impl Flow {
             Flow::Paid(event) => format!("paid_by_{}", event.replace('.', "_")),
             Flow::Start => "resource_started".to_owned(),
             Flow::Stop => "resource_stopped".to_owned(),
+            Flow::Used => "usage_reported".to_owned(),
+            Flow::Held => "credit_held".to_owned(),
+            Flow::Captured => "hold_captured".to_owned(),
             Flow::Refilled => "refilled".to_owned(),
             Flow::Declined => "refill_declined".to_owned(),
             Flow::Published => "row_published".to_owned(),
@@ -98,6 +108,9 @@ impl Flow {
             Flow::Page
             | Flow::Start
             | Flow::Stop
+            | Flow::Used
+            | Flow::Held
+            | Flow::Captured
             | Flow::Refilled
             | Flow::Declined
             | Flow::Published
@@ -124,6 +137,11 @@ impl Flow {
                 customer.bonus("25.00").await;
                 ready.path = customer.project().await;
             }
+            Flow::Used | Flow::Held | Flow::Captured => {
+                customer.bonus("25.00").await;
+                let project = customer.project().await;
+                ready.path = project.rsplit('/').next().unwrap().to_owned();
+            }
             Flow::Stop => {
                 customer.bonus("25.00").await;
                 let project = customer.project().await;
@@ -141,6 +159,9 @@ impl Flow {
         }
         if let Flow::Won = self {
             ready.dispute = dispute(customer, &ready.payment);
+        }
+        if let Flow::Captured = self {
+            ready.path = hold(customer, &ready.path).await;
         }
         customer.world.cloud.idle().await;
         ready
@@ -170,6 +191,17 @@ impl Flow {
             Flow::Stop => {
                 customer.stop(&ready.path).await;
             }
+            Flow::Used => {
+                let used = json!({"id": "u-1", "project": ready.path, "sku": "tokens", "quantity": "2000"});
+                for_platform(customer, "/v1/usage", &used).await;
+            }
+            Flow::Held => {
+                hold(customer, &ready.path).await;
+            }
+            Flow::Captured => {
+                let usage = json!({"usage": [{"sku": "tokens", "quantity": "2000"}]});
+                for_platform(customer, &format!("/v1/holds/{}/capture", ready.path), &usage).await;
+            }
             Flow::Refunded => {
                 stripe.refund_in_dashboard(&ready.payment, Some(1_000)).unwrap();
             }
@@ -188,12 +220,33 @@ fn dispute(customer: &Customer<'_>, payment: &str) -> String {
     customer.world.stripe().dispute(&NewDispute { payment, amount: None, reason, kind }).unwrap()
 }
 
+/// A request of the platform's for a customer.
+async fn for_platform(customer: &Customer<'_>, path: &str, body: &Value) -> Value {
+    let world = customer.world;
+    let platform = world.api.with_token(token(&world.cloud, &customer.account, PLATFORM));
+    world.write(&platform, "POST", path, body).await
+}
+
+/// Holds $5 for tokens; the hold's ID.
+async fn hold(customer: &Customer<'_>, project: &str) -> String {
+    let wish = json!({"project": project, "skus": ["tokens"], "amount": "5.00"});
+    let hold = for_platform(customer, "/v1/holds", &wish).await;
+    hold["id"].as_str().unwrap().to_owned()
+}
+
 /// Runs a flow undisturbed and then with every death there is.
 async fn survives(flow: Flow) {
     let world = World::new(Processes::One).await;
+    let tokens = json!({"sku": "tokens", "unit": "quantity", "kind": "meter", "rate": "0.001"});
+    world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [tokens]})).await;
     let undisturbed = world.customer("undisturbed");
     let recorded = run(flow, &undisturbed, None).await;
-    compare_calls(&flow.name(), &recorded);
+    // It reads and writes several items at the same time.
+    if flow.function() == "usage" {
+        compare_calls_in_any_order(&flow.name(), &recorded);
+    } else {
+        compare_calls(&flow.name(), &recorded);
+    }
 
     let mut customers = Vec::new();
     for death in DEATHS {
@@ -297,6 +350,21 @@ async fn a_resource_is_started_and_charged_once() {
 #[tokio::test]
 async fn a_resource_is_stopped_once_and_its_unused_time_comes_back() {
     survives(Flow::Stop).await;
+}
+
+#[tokio::test]
+async fn a_usage_report_is_counted_and_billed_once() {
+    survives(Flow::Used).await;
+}
+
+#[tokio::test]
+async fn credit_is_held_once() {
+    survives(Flow::Held).await;
+}
+
+#[tokio::test]
+async fn hold_is_captured_once() {
+    survives(Flow::Captured).await;
 }
 
 #[tokio::test]
