@@ -1,12 +1,12 @@
 //! A late run writes the same rows as punctual runs.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proptest::test_runner::{TestCaseError, TestRunner};
-use tollgate::domain::account::Standing;
-use tollgate::domain::event::{BilledLines, Change, StandingChange};
-use tollgate::domain::ids::ResourceId;
+use tollgate::domain::account::{AccountState, Standing};
+use tollgate::domain::event::{BilledLines, BillingChange, Change, StandingChange};
 use tollgate::domain::money::Usd;
 use tollgate::domain::row::Row;
 use tollgate::domain::timestamp::Timestamp;
@@ -14,10 +14,11 @@ use tollgate::domain::timestamp::Timestamp;
 use crate::ahead::next_run;
 use crate::model::ensure;
 use crate::steps::{Action, Flavour, History, How, Step, history};
-use crate::world::World;
+use crate::world::{World, is_of_this_hour};
 use crate::{Check, config};
 
-/// Refills, meters and staff actions depend on when a row is written, and are left out here.
+/// Refills, staff actions, and usage that is reported late or was counted by an older release depend on
+/// when a row is written, and are left out here.
 fn is_the_same_at_any_time(action: &Action) -> bool {
     match action {
         Action::Credit { how, .. } => *how == How::TopUp,
@@ -30,6 +31,7 @@ fn is_the_same_at_any_time(action: &Action) -> bool {
         | Action::Delete { .. }
         | Action::FailStart { .. }
         | Action::StartTrial { .. }
+        | Action::OpenMeter { .. }
         | Action::Hold { .. }
         | Action::ExtendHold { .. }
         | Action::ReleaseHold { .. }
@@ -38,6 +40,7 @@ fn is_the_same_at_any_time(action: &Action) -> bool {
         | Action::Freeze
         | Action::Unfreeze
         | Action::NewPrice { .. } => true,
+        Action::Read { quantity, .. } => is_of_this_hour(*quantity),
         _ => false,
     }
 }
@@ -55,13 +58,19 @@ fn run_punctually(world: &mut World, now: Timestamp) -> Check {
     world.settle()
 }
 
-/// The total cost of each resource.
-fn costs(world: &World) -> BTreeMap<ResourceId, Usd> {
-    let mut costs: BTreeMap<ResourceId, Usd> = BTreeMap::new();
+/// The total cost of each resource, and of each SKU's usage of each hour.
+fn costs(world: &World) -> BTreeMap<String, Usd> {
+    let mut costs: BTreeMap<String, Usd> = BTreeMap::new();
     for row in &world.rows {
         if let Some(BilledLines::Here(lines)) = row.event.change.lines() {
-            for line in lines.iter().filter(|line| !line.amount.is_zero()) {
-                *costs.entry(line.resource.clone()).or_default() += line.amount;
+            for line in lines {
+                *costs.entry(line.resource.to_string()).or_default() += line.amount;
+            }
+        }
+        if let Change::Billing(BillingChange::Metered { lines, .. }) = &row.event.change {
+            for line in lines {
+                let usage = format!("{} of {:?}", line.sku, line.hour);
+                *costs.entry(usage).or_default() += line.amount;
             }
         }
     }
@@ -91,26 +100,30 @@ fn check_same(punctual: &World, late: &World) -> Check {
         one.period,
         other.period
     );
-    let billed = |state: &tollgate::domain::account::AccountState| {
-        (state.billed.running.clone(), state.billed.idle, state.billed.rate)
-    };
+    let billed =
+        |state: &AccountState| (state.billed.running.clone(), state.billed.idle, state.billed.rate);
     ensure!(
         billed(one) == billed(other),
         "billed is {:?} or, late, {:?}",
         one.billed,
         other.billed
     );
+    // The grace period counts from the row. A deletion writes off what is owed.
+    let is_deleted = matches!(one.standing, Standing::Deleting(_) | Standing::Deleted(_));
+    let owed = |state: &AccountState| (state.kept().copied(), state.owed_at(late.now));
     ensure!(
-        (one.kept(), one.owed_at(late.now)) == (other.kept(), other.owed_at(late.now)),
+        is_deleted || owed(one) == owed(other),
         "owed is {:?} or, late, {:?}",
         one.kept(),
         other.kept()
     );
-    // The grace period counts from the row, so later rows may differ. The instant of the suspension
-    // is the same.
+    // The instant of the suspension is the same, but where nothing is billed by time: there it is that
+    // of the row before.
     let suspended = |world: &World| {
-        world.rows.iter().find_map(|row| match &row.event.change {
-            Change::Standing(StandingChange::Suspended { as_of, .. }) => Some(*as_of),
+        world.rows.windows(2).find_map(|rows| match &rows[1].event.change {
+            Change::Standing(StandingChange::Suspended { as_of, .. }) => {
+                Some(rows[0].state.paid_through().map(|_| *as_of))
+            }
             _ => None,
         })
     };
@@ -138,25 +151,49 @@ fn run_both(steps: &[Step], punctual: &mut World, late: &mut World) -> Check {
         if suspended {
             return Ok(());
         }
-        punctual.step_at(now, step)?;
-        late.step_at(now, step)?;
+        for world in [&mut *punctual, &mut *late] {
+            world.step_at(now, step)?;
+            if let Action::Read { .. } = step.action {
+                // What is billed at once is billed with the next second.
+                world.now = now.plus(1);
+                world.settle()?;
+            }
+        }
+        if punctual.state().standing != Standing::Good {
+            return check_same(punctual, late);
+        }
     }
     Ok(())
 }
 
-#[test]
-fn a_late_run_bills_what_punctual_runs_would_have_billed() {
-    let strategy = history(Flavour::Resources);
+/// Checks histories of a flavour; how often usage was billed in them.
+fn check_histories(flavour: Flavour) -> usize {
+    let metered = Cell::new(0);
     let check = |history: History| {
         let mut punctual = World::open(&history).map_err(TestCaseError::fail)?;
         let mut late = World::open(&history).map_err(TestCaseError::fail)?;
         run_both(&history.steps, &mut punctual, &mut late).map_err(|broken| {
             let (punctual, late) = (punctual.transcript(), late.transcript());
             TestCaseError::fail(format!("{broken}\n== punctual\n{punctual}\n== late\n{late}"))
-        })
+        })?;
+        let of_usage = |row: &&Row| row.event.change.name() == "metered";
+        metered.set(metered.get() + late.rows.iter().filter(of_usage).count());
+        Ok(())
     };
-    if let Err(failure) = TestRunner::new(config(1_000)).run(&strategy, check) {
+    if let Err(failure) = TestRunner::new(config(1_000)).run(&history(flavour), check) {
         let text = failure.to_string();
-        assert!(text.is_empty(), "{text}");
+        assert!(text.is_empty(), "{flavour:?}: {text}");
     }
+    metered.get()
+}
+
+#[test]
+fn a_late_run_bills_what_punctual_runs_would_have_billed() {
+    check_histories(Flavour::Resources);
+}
+
+#[test]
+fn a_late_run_bills_the_usage_that_punctual_runs_would_have_billed() {
+    let metered = check_histories(Flavour::Usage);
+    assert!(metered > 500, "usage was billed only {metered} times");
 }

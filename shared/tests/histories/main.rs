@@ -39,7 +39,7 @@ use world::World;
 /// The result of a check. The error names the broken invariant.
 type Check = Result<(), String>;
 
-/// Histories of each flavour: five flavours, so 12,500 in all.
+/// Histories of each flavour: six flavours, so 15,000 in all.
 const CASES: u32 = 2_500;
 
 /// At least `cases`; the environment can only raise it.
@@ -116,6 +116,13 @@ fn every_row_of_a_history_of_refills_keeps_the_invariants() {
 #[test]
 fn histories_of_refunds_and_disputes_keep_the_invariants() {
     check_histories(Flavour::MoneyBack, &[]);
+}
+
+#[test]
+fn histories_of_usage_keep_the_invariants() {
+    let reached =
+        [("metered", 4_000), ("meter_opened", 2_500), ("hold", 1_500), ("suspended", 1_500)];
+    check_histories(Flavour::Usage, &reached);
 }
 
 #[test]

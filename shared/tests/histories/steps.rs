@@ -17,6 +17,7 @@ pub(crate) enum Flavour {
     Refills,
     MoneyBack,
     Standing,
+    Usage,
 }
 
 /// Something to begin with, and then up to a hundred steps.
@@ -398,6 +399,14 @@ pub(crate) fn prelude(flavour: Flavour, prelude: u8) -> Vec<Action> {
         (_, Flavour::MoneyBack) => {
             vec![Action::Credit { payment: 11, how: How::Commit(86_400) }, credit, start(0)]
         }
+        (_, Flavour::Usage) => vec![
+            credit,
+            Action::OpenMeter { sku: 0 },
+            Action::OpenMeter { sku: 1 },
+            Action::Grant { cents: 500, seconds: 5_400, excludes: 0 },
+            Action::Read { sku: 1, quantity: 7 },
+            start(1),
+        ],
         (_, Flavour::Standing) => {
             vec![Action::ChooseRestartPolicy { stay_off: 0 }, credit, start(2), start(7)]
         }
@@ -411,9 +420,10 @@ fn factor(flavour: Flavour, group: Group) -> u32 {
         | (Flavour::Grants, Group::Grants | Group::Trial)
         | (Flavour::Refills, Group::Refill)
         | (Flavour::MoneyBack, Group::Back)
+        | (Flavour::Usage, Group::Meters)
         | (Flavour::Standing, Group::Standing) => 6,
         (_, Group::Resources | Group::Money) => 3,
-        (Flavour::Grants | Flavour::MoneyBack, Group::Holds) => 3,
+        (Flavour::Grants | Flavour::MoneyBack | Flavour::Usage, Group::Holds) => 3,
         _ => 1,
     }
 }

@@ -9,6 +9,8 @@ mod money;
 mod refills;
 mod resources;
 
+pub(crate) use resources::is_of_this_hour;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::rc::Rc;

@@ -180,12 +180,11 @@ impl World {
             Quantity::new(before.decimal() + rust_decimal_of(quantity))
                 .map_err(|error| error.to_string())
         };
-        if quantity.is_multiple_of(5) {
+        if is_of_older_release(quantity) {
             meter.reading = grown(meter.reading)?;
             return Ok(());
         }
-        let hours_late = i64::from(quantity % 3 / 2 * (quantity % 70));
-        let hour = self.now.plus(-3_600 * hours_late).hour().start();
+        let hour = self.now.plus(-3_600 * hours_late(quantity)).hour().start();
         let (project, sku) = (meter.project.clone(), meter.sku.clone());
         let key = UsageKey { hour, project, sku, labels: UsageLabels::default() };
         let usage = self.billables.usage.entry(key).or_default();
@@ -234,4 +233,17 @@ fn rust_decimal_of(quantity: u32) -> rust_decimal::Decimal {
 
 fn sku_of(number: u8) -> Result<Sku, String> {
     HOURLY.get(usize::from(number)).map_or_else(|| id("new"), |(sku, _, _, _)| id(sku))
+}
+
+/// Whether usage is reported in the hour in which it happened, by hours.
+pub(crate) fn is_of_this_hour(quantity: u32) -> bool {
+    !is_of_older_release(quantity) && hours_late(quantity) == 0
+}
+
+fn is_of_older_release(quantity: u32) -> bool {
+    quantity.is_multiple_of(5)
+}
+
+fn hours_late(quantity: u32) -> i64 {
+    i64::from(quantity % 3 / 2 * (quantity % 70))
 }
