@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tollgate::domain::money::Usd;
@@ -126,6 +127,41 @@ async fn many_reports_of_many_accounts_are_counted_once() {
     }
     // Nine of ten are new, and 100 tokens cost $0.0002.
     let expected = named::<Usd>("0.0002").times(i64::try_from(reports / 10 * 9).unwrap());
+    assert_eq!(billed, expected);
+}
+
+/// Five hundred reports of one account at once, each repeated until it is answered.
+#[tokio::test]
+async fn every_report_of_a_hot_account_is_counted_once() {
+    const REPORTS: usize = 500;
+    let api = Api::new().await;
+    let (billing, meter) = measured(&api);
+    let (account, project) = accounts(&api, 1).await.remove(0);
+    let first = json!({"reports": [report(&account, &project, "u-first")]});
+    ask(&billing, "POST /v1/usage", &[], &first).await;
+    let _ = meter.take_total();
+    let (billing, project) = (&billing, &project);
+    let reported = (0..REPORTS).map(|number| async move {
+        let body = json!({"project": project, "sku": "tokens", "quantity": "100", "id": format!("u-{number}")});
+        let mut asked = 1;
+        while ask(billing, "POST /v1/usage", &[], &body).await.status != 200 {
+            asked += 1;
+        }
+        asked
+    });
+    let began = Instant::now();
+    let asked: usize = join_all(reported).await.into_iter().sum();
+    let milliseconds = began.elapsed().as_millis().max(1);
+    let total = meter.take_total();
+    println!(
+        "{REPORTS} reports of one account at once: {} a second, {asked} asked, {:.2} requests each",
+        1_000 * REPORTS as u128 / milliseconds,
+        Decimal::from(total.calls) / Decimal::from(REPORTS),
+    );
+    let ledger = &api.ledger;
+    ledger.settle(&account, "11:00:00").await;
+    let billed = named::<Usd>("10") - ledger.head(&account).await.state.balance();
+    let expected = named::<Usd>("0.0002").times(i64::try_from(REPORTS + 1).unwrap());
     assert_eq!(billed, expected);
 }
 

@@ -39,19 +39,26 @@ struct Gateway {
 impl Gateway {
     async fn with_credit(amount: &str) -> Gateway {
         let api = Api::new().await;
-        api.ledger.open(ALICE, "10:00:00").await;
-        api.ledger.credit(ALICE, "pi_1", amount, "10:00:00").await;
         let sku = json!({"sku": "call", "unit": "quantity", "kind": "meter", "rate": "1",
             "valid_from": "2026-11-22T10:00:00Z"});
         api.ledger.put_stored_price(&sku).await;
-        let event = ApiEvent::by(ALICE, PROJECTS, "10:00:00").json(&json!({"name": "site"}));
-        let made = send(&api.billing, &event).await;
-        let project = made.body["id"].as_str().unwrap().to_owned();
-        Gateway { api, project }
+        let mut gateway = Gateway { api, project: String::new() };
+        gateway.project = gateway.customer(ALICE, amount).await;
+        gateway
+    }
+
+    /// Opens an account with credit; its project.
+    async fn customer(&self, account: &str, amount: &str) -> String {
+        let ledger = &self.api.ledger;
+        ledger.open(account, "10:00:00").await;
+        ledger.credit(account, &format!("pi_{account}"), amount, "10:00:00").await;
+        let event = ApiEvent::by(account, PROJECTS, "10:00:00").json(&json!({"name": "site"}));
+        let made = self.ask(event).await;
+        made.body["id"].as_str().unwrap().to_owned()
     }
 
     fn event(route: &str, now: &str) -> ApiEvent {
-        ApiEvent::by("platform", route, now).scope(SCOPE).header("Tollgate-Account", ALICE)
+        of_platform(ALICE, route, now)
     }
 
     fn hold(&self, amount: &str, now: &str) -> ApiEvent {
@@ -89,6 +96,10 @@ impl Gateway {
     async fn balance(&self) -> Usd {
         check(&self.api.ledger, ALICE).await.balance()
     }
+}
+
+fn of_platform(account: &str, route: &str, now: &str) -> ApiEvent {
+    ApiEvent::by("platform", route, now).scope(SCOPE).header("Tollgate-Account", account)
 }
 
 fn captures(id: &str, calls: &str, now: &str) -> ApiEvent {
@@ -322,24 +333,43 @@ async fn allowance_is_what_is_free_and_writes_nothing() {
 #[tokio::test]
 async fn holds_at_once_never_exceed_what_is_available() {
     let gateway = Gateway::with_credit("5").await;
-    let tasks = (0..64).map(|_| async {
-        let billing = gateway.api.another();
-        let mut held = Vec::new();
-        for _ in 0..10 {
-            let made = send(&billing, &gateway.hold("1", "10:01:00")).await;
-            match made.status {
-                201 => {
-                    let id = made.body["id"].as_str().unwrap().to_owned();
-                    let captured = send(&billing, &captures(&id, "1", "10:01:00")).await;
-                    assert_eq!(captured.status, 200, "{captured:?}");
-                    held.push(id);
-                }
-                402 | 409 | 429 => {}
-                _ => panic!("{made:?}"),
-            }
+    for accounts in [1, 4, 10] {
+        let names: Vec<String> = (0..accounts).map(|one| format!("{accounts}-{one}")).collect();
+        let mut projects = Vec::new();
+        for name in &names {
+            projects.push(gateway.customer(name, "5").await);
         }
-        held
-    });
-    let held: Vec<String> = join_all(tasks).await.into_iter().flatten().collect();
-    assert_eq!((held.len(), gateway.balance().await), (5, Usd::ZERO));
+        let tasks = (0..64).map(|task| {
+            let (name, project) = (&names[task % accounts], &projects[task % accounts]);
+            holds_in_turn(&gateway, name, project)
+        });
+        let held: usize = join_all(tasks).await.into_iter().sum();
+        assert_eq!(held, 5 * accounts, "of {accounts} accounts");
+        for name in &names {
+            assert_eq!(check(&gateway.api.ledger, name).await.balance(), Usd::ZERO, "{name}");
+        }
+    }
+}
+
+/// Ten times a dollar is held and captured, if it is there; how often it was.
+async fn holds_in_turn(gateway: &Gateway, account: &str, project: &str) -> usize {
+    let billing = gateway.api.another();
+    let mut held = 0;
+    for _ in 0..10 {
+        let wish = json!({"project": project, "skus": ["call"], "amount": "1"});
+        let made = send(&billing, &of_platform(account, HOLDS, "10:01:00").json(&wish)).await;
+        match made.status {
+            201 => {
+                let id = made.body["id"].as_str().unwrap();
+                let usage = json!({"usage": [{"sku": "call", "quantity": "1"}]});
+                let capture = of_platform(account, CAPTURE, "10:01:00").at("hold", id).json(&usage);
+                let captured = send(&billing, &capture).await;
+                assert_eq!(captured.status, 200, "{captured:?}");
+                held += 1;
+            }
+            402 | 409 | 429 => {}
+            _ => panic!("{made:?}"),
+        }
+    }
+    held
 }
