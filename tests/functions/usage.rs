@@ -277,6 +277,34 @@ async fn bodies_that_are_no_report_are_refused() {
     refused(&api, event.without_claim("sub"), 401, "unauthorized").await;
 }
 
+/// 2.5 calls are kept from 10:20 on, at a dollar for each and an hour.
+#[tokio::test]
+async fn what_is_kept_is_billed_by_its_time() {
+    let (api, project) = with_credit("10").await;
+    put_calls(&api).await;
+    let report = |level: &str, now: &str| {
+        let body = json!({"project": project, "sku": "call-1", "gauge": "disk-1", "level": level});
+        let event = ApiEvent::by("platform", USAGE, now).scope(SCOPE);
+        event.header("Tollgate-Account", ALICE).json(&body)
+    };
+    let counted = json!({"status": "counted"});
+    assert_eq!(ask(&api, report("2.5", "10:20:00")).await.body, counted);
+    assert_eq!(ask(&api, report("2.5", "10:32:00")).await.body, counted);
+    assert_eq!(balance(&api).await, named("10"), "half a dollar is not billed at once");
+    assert_eq!(ask(&api, report("0", "10:50:00")).await.body, counted);
+    assert_eq!(balance(&api).await, named("8.75"));
+    let known = json!({"status": "not_newer", "level": "0"});
+    assert_eq!(ask(&api, report("4", "10:45:00")).await.body, known);
+    assert_eq!(check(&api.ledger, ALICE).await.balance(), named("8.75"));
+    refused(&api, report("2000000000000", "10:51:00"), 422, "unusable").await;
+    for other in ["reading", "quantity", "counter"] {
+        let body = json!({"project": project, "sku": "call-1", "level": "1", other: "1"});
+        let event = ApiEvent::by("platform", USAGE, "10:52:00").scope(SCOPE);
+        let event = event.header("Tollgate-Account", ALICE).json(&body);
+        refused(&api, event, 400, "invalid_body").await;
+    }
+}
+
 #[tokio::test]
 async fn quantity_outside_its_range_is_refused_by_field() {
     let (api, project) = with_credit("10").await;

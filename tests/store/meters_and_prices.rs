@@ -153,6 +153,7 @@ async fn reading_with_a_lost_answer_counts_once() {
     let ledger = with_meter().await;
     let calls = || Calls::of(Operation::TransactWriteItems);
     ledger.faults.set(calls().first(1), DynamoFault::AnswerLost);
+    assert_eq!(read(&ledger, "1000").await, ReportOutcome::Counted(named("1000")));
     assert_eq!(read(&ledger, "1000").await, ReportOutcome::NotNewer(named("1000")));
     for fault in [
         DynamoFault::Throttled,
@@ -167,6 +168,94 @@ async fn reading_with_a_lost_answer_counts_once() {
         assert!(matches!(outcome, ReportOutcome::Counted(_)), "{fault:?}: {outcome:?}");
     }
     assert_eq!(counted(&ledger).await, [format!("10:00 {} 0", reading(&ledger).await)]);
+}
+
+/// So much is kept from then on.
+async fn keeps(ledger: &Ledger, time: &str, level: &str) -> ReportOutcome {
+    let amount = ReportedAmount::Level { gauge: named("disk"), level: named(level) };
+    report(ledger, time, &[], amount).await
+}
+
+#[tokio::test]
+async fn level_counts_until_the_next_report_in_the_hours_in_which_it_was_kept() {
+    let ledger = with_meter().await;
+    let counted_as = |units: &str| ReportOutcome::Counted(named(units));
+    assert_eq!(keeps(&ledger, "10:00:00", "120").await, counted_as("0"));
+    assert_eq!(keeps(&ledger, "10:30:00", "60").await, counted_as("60"));
+    assert_eq!(keeps(&ledger, "12:15:00", "0").await, counted_as("105"));
+    for older in ["10:40:00", "12:15:00"] {
+        assert_eq!(keeps(&ledger, older, "7").await, ReportOutcome::NotNewer(named("0")));
+    }
+    assert_eq!(keeps(&ledger, "13:00:00", "5").await, counted_as("0"));
+    assert_eq!(counted(&ledger).await, ["10:00 90 0", "11:00 60 0", "12:00 15 0"]);
+}
+
+#[tokio::test]
+async fn short_parts_of_an_hour_add_up_to_what_was_kept() {
+    let ledger = with_meter().await;
+    for second in (0..3_600).step_by(97) {
+        let time = format!("10:{:02}:{:02}", second / 60, second % 60);
+        keeps(&ledger, &time, "1").await;
+    }
+    keeps(&ledger, "11:00:00", "1").await;
+    assert_eq!(counted(&ledger).await, ["10:00 1 0"]);
+}
+
+#[tokio::test]
+async fn level_without_another_report_counts_for_three_days() {
+    let ledger = with_meter().await;
+    keeps(&ledger, "10:00:00", "2").await;
+    let next = keeps(&ledger, "2026-11-30T10:00:00Z", "3").await;
+    assert_eq!(next, ReportOutcome::Counted(named("144")));
+    let next = keeps(&ledger, "2026-11-30T11:00:00Z", "0").await;
+    assert_eq!(next, ReportOutcome::Counted(named("3")));
+}
+
+#[tokio::test]
+async fn labels_of_a_level_are_those_of_its_own_report() {
+    let ledger = with_meter().await;
+    let level = |level: &str| ReportedAmount::Level { gauge: named("disk"), level: named(level) };
+    report(&ledger, "10:00:00", &[("bucket", "a")], level("4")).await;
+    report(&ledger, "10:15:00", &[("bucket", "b")], level("8")).await;
+    report(&ledger, "10:30:00", &[], level("0")).await;
+    assert_eq!(counted(&ledger).await, ["10:00 bucket=a 1 0", "10:00 bucket=b 2 0"]);
+}
+
+#[tokio::test]
+async fn level_is_counted_once_whatever_fails() {
+    let story = ["10:00:00", "10:20:00", "13:10:00"];
+    let expected = ["10:00 60 0", "11:00 60 0", "12:00 60 0", "13:00 10 0"];
+    for fault in [
+        DynamoFault::AnswerLost,
+        DynamoFault::InternalErrorApplied,
+        DynamoFault::TransactionConflict,
+    ] {
+        for nth in 1..=8 {
+            let ledger = with_meter().await;
+            for time in story {
+                ledger.faults.set(Calls::of(Operation::TransactWriteItems).nth(nth), fault);
+                keeps(&ledger, time, "60").await;
+                ledger.faults.clear();
+                keeps(&ledger, time, "60").await;
+            }
+            assert_eq!(counted(&ledger).await, expected, "{fault:?} of call {nth}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn simultaneous_levels_count_each_stretch_once() {
+    let ledger = with_meter().await;
+    keeps(&ledger, "10:00:00", "60").await;
+    let reports =
+        (1..=12).map(|five| {
+            let ledger = &ledger;
+            async move {
+                keeps(ledger, &format!("{}:{:02}:00", 10 + five / 12, five * 5 % 60), "60").await
+            }
+        });
+    futures_util::future::join_all(reports).await;
+    assert_eq!(counted(&ledger).await, ["10:00 60 0"]);
 }
 
 #[tokio::test]

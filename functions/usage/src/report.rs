@@ -41,6 +41,10 @@ struct UsageRequest {
     #[serde(default)]
     counter: Option<CounterName>,
     #[serde(default)]
+    level: Option<Quantity>,
+    #[serde(default)]
+    gauge: Option<CounterName>,
+    #[serde(default)]
     quantity: Option<ReportedQuantity>,
     #[serde(default)]
     id: Option<RequestKey>,
@@ -57,6 +61,9 @@ struct UsageView {
     /// What the counter showed before, if it showed as much or more.
     #[serde(skip_serializing_if = "Option::is_none")]
     reading: Option<String>,
+    /// What the gauge shows, if this report is not newer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<String>,
 }
 
 /// Handles `POST /v1/usage`: one report, or a batch of them.
@@ -113,7 +120,7 @@ async fn count(
     opening.check_not_after(billing, on.account(), &report).await?;
     let format = billing.settings.policy.row_format;
     if format < USAGE_BY_HOUR && needs_its_hour(&report) {
-        let why = "counter, at and labels are available once rows of format 6 are written.";
+        let why = "counter, level, at and labels are available once rows of format 6 are written.";
         return Err(Problem::new(ProblemCode::Unusable, why).into());
     }
     let rules = ReportRules { step_max: rate.reportable(), format, now: call.now };
@@ -124,12 +131,12 @@ async fn count(
         reported = billing.store.report(on.account(), &report, rules).await?;
     }
     let mut worth = None;
-    let (status, reading) = match reported {
+    let (status, shown) = match reported {
         ReportOutcome::Counted(added) | ReportOutcome::Repeated(added) => {
             worth = Some(rate.for_quantity(added));
             ("counted", None)
         }
-        ReportOutcome::NotNewer(reading) => ("not_newer", Some(reading.to_string())),
+        ReportOutcome::NotNewer(shown) => ("not_newer", Some(shown.to_string())),
         ReportOutcome::WentBack(reading) => {
             let (account, sku) = (on.account(), &report.sku);
             tracing::error!(alarm = "reading_went_back", %account, %sku, %reading, "a counter went back");
@@ -149,7 +156,9 @@ async fn count(
             return Err(Refusal::UnknownMeter { project, sku }.into());
         }
     };
-    Ok(CountedReport { view: UsageView { status, reading }, worth, opened })
+    let is_gauge = matches!(report.amount, ReportedAmount::Level { .. });
+    let (level, reading) = if is_gauge { (shown, None) } else { (None, shown) };
+    Ok(CountedReport { view: UsageView { status, reading, level }, worth, opened })
 }
 
 /// Bills what is not billed, if it is much. Reports that cannot be billed now are counted, and the
@@ -167,14 +176,17 @@ fn invalid(field: &str, why: &str) -> Problem {
 
 /// Whether a report says more than releases before format 6 count.
 fn needs_its_hour(report: &UsageReport) -> bool {
-    let is_other = |counter: &CounterName| *counter != CounterName::main();
-    let has_counter =
-        matches!(&report.amount, ReportedAmount::Reading { counter, .. } if is_other(counter));
-    report.stated_at.is_some() || has_counter || !report.labels.is_empty()
+    let is_new = match &report.amount {
+        ReportedAmount::Quantity { .. } => false,
+        ReportedAmount::Reading { counter, .. } => *counter != CounterName::main(),
+        ReportedAmount::Level { .. } => true,
+    };
+    report.stated_at.is_some() || is_new || !report.labels.is_empty()
 }
 
 fn usage_report(body: UsageRequest, now: Timestamp) -> Result<UsageReport, Problem> {
-    let UsageRequest { project, sku, reading, counter, quantity, id, at, labels, .. } = body;
+    let UsageRequest { account: _, project, sku, at, labels, .. } = body;
+    let UsageRequest { reading, counter, level, gauge, quantity, id, .. } = body;
     let stated_at: Option<Timestamp> =
         at.map(|at| at.parse()).transpose().map_err(|error| invalid("at", &format!("{error}.")))?;
     let at = stated_at.unwrap_or(now);
@@ -182,16 +194,21 @@ fn usage_report(body: UsageRequest, now: Timestamp) -> Result<UsageReport, Probl
         let why = "must be at most 72 hours in the past and five minutes in the future.";
         return Err(invalid("at", why));
     }
-    let amount = match (reading, counter, quantity, id) {
-        (Some(reading), counter, None, None) => {
+    let amount = match ((quantity, id), (reading, counter), (level, gauge)) {
+        ((Some(quantity), Some(id)), (None, None), (None, None)) => {
+            ReportedAmount::Quantity { quantity: quantity.into(), id }
+        }
+        ((None, None), (Some(reading), counter), (None, None)) => {
             let counter = counter.unwrap_or_else(CounterName::main);
             ReportedAmount::Reading { counter, reading }
         }
-        (None, None, Some(quantity), Some(id)) => {
-            ReportedAmount::Quantity { quantity: quantity.into(), id }
+        ((None, None), (None, None), (Some(level), gauge)) => {
+            let gauge = gauge.unwrap_or_else(CounterName::main);
+            ReportedAmount::Level { gauge, level }
         }
         _ => {
-            let why = "send either reading, with or without counter, or quantity and id.";
+            let why = "send quantity and id, or reading with or without counter, or level with or \
+                       without gauge.";
             return Err(invalid("reading", why));
         }
     };

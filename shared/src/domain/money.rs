@@ -454,6 +454,13 @@ impl Quantity {
         Quantity((self.0 + more.0).min(Decimal::from(QUANTITY_MAX)).normalize())
     }
 
+    /// What is kept for so many seconds of an hour, in unit-hours, rounded half to even.
+    #[must_use]
+    pub fn for_seconds(self, seconds: i64) -> Quantity {
+        debug_assert!((0..=3600).contains(&seconds), "the seconds of one hour");
+        Quantity(round(self.0 * Decimal::from(seconds) / Decimal::from(3600)))
+    }
+
     /// The plain decimal, for a DynamoDB number.
     #[must_use]
     pub fn decimal(self) -> Decimal {

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{IdError, LabelName, LabelValue, ProjectId, Sku};
 use crate::domain::money::Quantity;
-use crate::domain::timestamp::{DAY, Timestamp};
+use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
 /// How far back usage may be reported, in seconds.
 pub const LATE_SECONDS_MAX: i64 = 3 * DAY;
+/// How long a level of a gauge counts without another report, in seconds.
+pub const LEVEL_SECONDS_MAX: i64 = 3 * DAY;
 /// The most labels of one report.
 const LABELS_MAX: usize = 5;
 
@@ -63,6 +65,15 @@ impl TryFrom<BTreeMap<String, String>> for UsageLabels {
         });
         checked.collect::<Result<_, _>>().map(UsageLabels)
     }
+}
+
+/// What a level adds between two instants of one clock hour, in unit-hours. Many short parts of an hour
+/// add up to the whole.
+#[must_use]
+pub fn level_hours(level: Quantity, from: Timestamp, to: Timestamp) -> Quantity {
+    let hour = from.hour().start();
+    let since_hour = |at: Timestamp| level.for_seconds((at - hour).clamp(0, HOUR));
+    since_hour(to).since(since_hour(from))
 }
 
 /// What usage is counted by.

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `account#A` | `billable#meter#P#SKU` | that the meter is open; `reading` of the counter `main`, `read_at`; `billed` |
 //! | `account#A` | `counter#P#SKU#<name>` | `reading`, `read_at` of another counter |
+//! | `account#A` | `gauge#P#SKU#<name>` | `level`, `since`, `label_set` of a gauge; `counted_to` |
 //! | `account#A` | `metered#<hour>#P#SKU#<labels>#<shard>` | what was reported: `quantity`, `label_set` |
 //! | `account#A` | `metered#<hour>#P#SKU#<labels>#billed` | how much of it is billed: `quantity` |
 //! | `account#A` | `label-sets#<hour>#P#SKU` | how many sets of labels that hour has: `set_count` |
@@ -16,6 +17,8 @@
 //!
 //! Releases before format 6 count everything in the meter's `reading`. What it has beyond `billed` is
 //! usage without an hour.
+
+mod gauge;
 
 use std::collections::BTreeMap;
 
@@ -81,6 +84,10 @@ pub enum ReportedAmount {
     Quantity { quantity: Quantity, id: RequestKey },
     /// What a counter shows now, that only grows and began at zero.
     Reading { counter: CounterName, reading: Quantity },
+    /// How much is kept from now on. It is counted in unit-hours, until the next report and for
+    /// [`LEVEL_SECONDS_MAX`](crate::domain::usage::LEVEL_SECONDS_MAX) at most. Only from row format 6
+    /// on.
+    Level { gauge: CounterName, level: Quantity },
 }
 
 /// By which rules a report is counted.
@@ -101,7 +108,8 @@ pub enum ReportOutcome {
     Counted(Quantity),
     /// This report was counted before, with this quantity.
     Repeated(Quantity),
-    /// Nothing changed. The counter is known to show this much, and the report equals it or is older.
+    /// Nothing changed. The counter or gauge is known to show this much, and the report equals it or is
+    /// older.
     NotNewer(Quantity),
     /// The counter showed this much at an earlier time, which is more than now.
     WentBack(Quantity),
@@ -139,6 +147,9 @@ impl Store {
             }
             (ReportedAmount::Reading { reading, .. }, false) => {
                 self.set_reading(account, report, *reading, rules.step_max).await
+            }
+            (ReportedAmount::Level { gauge, level }, _) => {
+                Box::pin(self.count_level(account, report, (gauge, *level), rules)).await
             }
         }
     }
@@ -298,8 +309,17 @@ impl Store {
             let read = self.counter_write(key, &before, (reading, used), report.at)?;
             match self.write_usage(account, report, used, (counter.as_str(), &read)).await? {
                 WriteOutcome::Done => return Ok(ReportOutcome::Counted(used)),
-                WriteOutcome::Refused(obstacles) if obstacles.found.contains_key(&0) => {}
-                WriteOutcome::Refused(_) => return Ok(ReportOutcome::TooMuch),
+                WriteOutcome::Refused(mut obstacles) => {
+                    let Some(found) = obstacles.found.remove(&0) else {
+                        return Ok(ReportOutcome::TooMuch);
+                    };
+                    let found = KnownReading::of(found.as_ref(), counter)
+                        .map_err(malformed(format!("a counter of {account}")))?;
+                    // The answer to the first attempt was lost.
+                    if (found.reading, found.read_at) == (reading, report.at) {
+                        return Ok(ReportOutcome::Counted(used));
+                    }
+                }
             }
         }
         Err(StoreError::Contended { attempts: u32::try_from(READING_ATTEMPTS).unwrap_or(u32::MAX) })

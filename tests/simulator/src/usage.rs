@@ -3,8 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use time::UtcDateTime;
+use time::format_description::well_known::Rfc3339;
 
-/// The reports of all accounts. Each account is reported in one of the two ways.
+/// How long a level counts without another report, in seconds.
+const LEVEL_SECONDS_MAX: u64 = 72 * HOUR;
+const HOUR: u64 = 3_600;
+/// The clocks of the platform and of Tollgate may be so many seconds apart, at both ends.
+const CLOCKS_APART: u64 = 120;
+
+/// The reports of all accounts. Each account is reported in one of the three ways.
 #[derive(Debug, Default)]
 pub struct ReportedUsage {
     accounts: BTreeMap<String, MeterReports>,
@@ -25,6 +33,9 @@ struct UnitsReported {
     /// The sum of what was used by reports with an ID, each once.
     used: u64,
     ids: BTreeSet<String>,
+    /// The level of a gauge that never changes, and when it was reported, in Unix seconds.
+    level: u64,
+    levels_at: BTreeSet<u64>,
 }
 
 impl ReportedUsage {
@@ -42,7 +53,12 @@ impl ReportedUsage {
     #[must_use]
     pub fn bounds(&self, account: &str) -> (u64, u64) {
         let reports = self.accounts.get(account);
-        reports.map_or((0, 0), |reports| (reports.answered.total(), reports.sent.total()))
+        reports.map_or((0, 0), |MeterReports { sent, answered }| {
+            let least = answered.kept_seconds().saturating_sub(CLOCKS_APART);
+            let most = sent.kept_seconds() + CLOCKS_APART;
+            let kept = |seconds: u64| sent.level * seconds;
+            (answered.total() + kept(least) / HOUR, sent.total() + kept(most).div_ceil(HOUR))
+        })
     }
 }
 
@@ -55,6 +71,18 @@ impl UnitsReported {
         {
             self.used += used;
         }
+        if let Some(level) = units("level") {
+            self.level = level;
+            let at = report["at"].as_str().and_then(|at| UtcDateTime::parse(at, &Rfc3339).ok());
+            let seconds = at.and_then(|at| u64::try_from(at.unix_timestamp()).ok());
+            self.levels_at.extend(seconds);
+        }
+    }
+
+    /// How long the level was kept, from the first report to the last.
+    fn kept_seconds(&self) -> u64 {
+        let pairs = self.levels_at.iter().zip(self.levels_at.iter().skip(1));
+        pairs.map(|(from, to)| (to - from).min(LEVEL_SECONDS_MAX)).sum()
     }
 
     fn total(&self) -> u64 {

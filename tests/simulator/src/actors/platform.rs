@@ -24,18 +24,23 @@ impl SimulatedCustomer {
         self.requester.send(Caller::Platform(&self.account), route, &path, &body).await;
     }
 
-    /// Reports what this customer used until the end, in one of two ways. Reports come late or
+    /// Reports what this customer used until the end, in one of three ways. Reports come late or
     /// twice.
     pub async fn report_usage(self, chance: Chance, until: time::UtcDateTime) {
         let Some(pause_minutes) = self.habits.report_minutes else { return };
         let clock = self.requester.cloud.parts().network.parts().clock;
         let (mut reading, has_counter) = (0, chance.happens(500));
+        // The same all the time, so that what is kept follows from the first and the last report.
+        let level = (!has_counter && chance.happens(400)).then(|| chance.number(1..3_000));
         while clock.now() < until {
             let pause = chance.number(1..=pause_minutes * 60);
             tokio::time::sleep(Duration::from_secs(pause)).await;
             let Some(project) = self.owned.borrow().project.clone() else { continue };
             let mut report = json!({"project": project, "sku": METERED});
-            if has_counter {
+            if let Some(level) = level {
+                report["level"] = json!(level.to_string());
+                report["at"] = json!(clock.now().format(&Rfc3339).unwrap_or_default());
+            } else if has_counter {
                 reading += chance.number(..20_000);
                 report["reading"] = json!(reading.to_string());
             } else {
@@ -43,7 +48,7 @@ impl SimulatedCustomer {
                 report["id"] = json!(format!("u-{:016x}", chance.number(..)));
             }
             // Some of it was used hours ago, or is counted for one of the customer's keys.
-            if chance.happens(150) {
+            if level.is_none() && chance.happens(150) {
                 let seconds = i64::try_from(chance.number(1..30_000)).unwrap_or_default();
                 let at = clock.now() - time::Duration::seconds(seconds);
                 report["at"] = json!(at.format(&Rfc3339).unwrap_or_default());
