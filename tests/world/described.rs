@@ -317,6 +317,8 @@ async fn every_route_answers_as_it_is_described() {
     let usage = json!({"project": project_id, "sku": "tokens", "reading": "100"});
     let acting = platform.acting_for("ada");
     reader.send(&acting, "POST /v1/usage", "/v1/usage", &usage).await;
+    let level = json!({"project": project_id, "sku": "tokens", "gauge": "disk", "level": "2"});
+    reader.send(&acting, "POST /v1/usage", "/v1/usage", &level).await;
     let batch = json!({"reports": [
         {"account": "ada", "project": project_id, "sku": "tokens", "quantity": "1", "id": "one"},
         {"project": "prj-nothing", "sku": "tokens", "quantity": "1", "id": "two"}]});

@@ -116,6 +116,7 @@ pub(super) async fn platform(r: &mut Recorder<'_>) {
     for (case, body) in [
         ("good", of(project, "tokens", json!({"reading": "100"}))),
         ("not newer", of(project, "tokens", json!({"reading": "50"}))),
+        ("a level", of(project, "tokens", json!({"gauge": "disk", "level": "50"}))),
         ("a quantity", of(project, "tokens", json!({"quantity": "5", "id": "one"}))),
         ("the same quantity", of(project, "tokens", json!({"quantity": "5", "id": "one"}))),
         ("another under the same id", of(project, "tokens", json!({"quantity": "6", "id": "one"}))),
