@@ -53,6 +53,7 @@ fn grant(kind: GrantKind, remaining: &str, expires_at: &str) -> Grant {
         kind,
         remaining: named(remaining),
         used: named("0"),
+        given_at: Some(at("2026-11-22T10:00:00Z")),
         expires_at: at(expires_at),
         excludes: [].into(),
         payment: None,

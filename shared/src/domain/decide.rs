@@ -65,7 +65,7 @@ pub fn decide(
         }
         Command::AwaitPayment(pending) => money::await_payment(pending, now),
         Command::EndPayment { payment, how } => Ok(money::end_payment(state, payment, *how)),
-        Command::Grant { bonus, reason } => money::grant(state, bonus, reason, now),
+        Command::Grant { bonus, reason } => money::grant(state, bonus, reason, policy, now),
         Command::TakeBack { by, of, cents, before } => {
             money::take_back(state, by, of, *cents, *before, policy)
         }

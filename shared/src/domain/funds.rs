@@ -16,7 +16,7 @@ pub use crate::domain::fund::{Fund, FundShare};
 use crate::domain::holds::HeldShare;
 use crate::domain::ids::Sku;
 use crate::domain::money::Usd;
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{HOUR, Timestamp};
 
 /// The change of a fund in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub struct Purse<'a> {
     /// The grants in the order in which they pay: soonest expiry first.
     grants: Vec<GrantPot<'a>>,
     instant: Timestamp,
+    /// Only grants that were given before may pay, if there is such a time.
+    given_before: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +57,7 @@ struct FundPot {
 struct GrantPot<'a> {
     number: u32,
     amount: Usd,
+    given_at: Option<Timestamp>,
     expires_at: Timestamp,
     excludes: &'a BTreeSet<Sku>,
     pot: FundPot,
@@ -83,8 +86,15 @@ impl<'a> Purse<'a> {
     /// The same funds, as far as they can pay at a later instant.
     #[must_use]
     pub fn at(&self, instant: Timestamp) -> Purse<'a> {
-        let later = Purse { instant, ..self.clone() };
+        let later = Purse { instant, given_before: None, ..self.clone() };
         Purse { budget: self.budget.min(later.free()), ..later }
+    }
+
+    /// The same funds, as far as they can pay for metered usage of a clock hour: neither grants that
+    /// ended before it, nor those that were given after it.
+    #[must_use]
+    pub(crate) fn of_hour(&self, hour: Timestamp) -> Purse<'a> {
+        Purse { given_before: Some(hour.plus(HOUR)), ..self.at(hour) }
     }
 
     fn new(state: &'a AccountState, used: Usd, instant: Timestamp) -> Purse<'a> {
@@ -94,6 +104,7 @@ impl<'a> Purse<'a> {
             .map(|grant| GrantPot {
                 number: grant.number,
                 amount: grant.amount,
+                given_at: grant.given_at,
                 expires_at: grant.expires_at,
                 excludes: &grant.excludes,
                 pot: FundPot::new(
@@ -105,7 +116,7 @@ impl<'a> Purse<'a> {
             .collect();
         grants.sort_by_key(|grant| (grant.expires_at, grant.number));
         let paid = FundPot::new(state.paid, used, state.held_of(Fund::Paid));
-        let purse = Purse { paid, budget: Usd::ZERO, grants, instant };
+        let purse = Purse { paid, budget: Usd::ZERO, grants, instant, given_before: None };
         Purse { budget: purse.free(), ..purse }
     }
 
@@ -345,7 +356,8 @@ impl<'a> Purse<'a> {
         let mut rest = amount;
         let mut shares = Vec::new();
         for grant in &mut self.grants {
-            if rest.is_zero() || !grant.can_pay(sku, self.instant) {
+            let is_late = self.given_before.zip(grant.given_at).is_some_and(|(end, at)| at >= end);
+            if rest.is_zero() || is_late || !grant.can_pay(sku, self.instant) {
                 continue;
             }
             let part = rest.min(grant.pot.free());
@@ -471,6 +483,7 @@ mod tests {
                     amount: usd("100"),
                     remaining: usd(remaining),
                     used: usd(used),
+                    given_at: None,
                     expires_at: at(expires),
                     excludes: excluded.parse().into_iter().collect(),
                     payment: None,

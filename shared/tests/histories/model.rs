@@ -82,6 +82,8 @@ struct Pot {
     held: i64,
     /// The amount paid for the current period, according to the lines.
     used: i64,
+    /// When it was given, if that is known.
+    given: i64,
     expires: i64,
     excludes: BTreeSet<String>,
     is_trial: bool,

@@ -3,6 +3,8 @@
 use tollgate::domain::account::{Standing, SuspensionReason};
 use tollgate::domain::command::Command;
 use tollgate::domain::event::{BillingChange, Change};
+use tollgate::domain::funds::Fund;
+use tollgate::domain::money::Usd;
 use tollgate::domain::row_format::RowFormat;
 use tollgate::domain::settle::due::{due_at, is_billable};
 use tollgate::domain::settle::metered::UnbilledList;
@@ -396,4 +398,28 @@ fn usage_of_the_first_second_of_an_hour_is_billed_at_once() {
         "12:00:00 expired -4.00 = 4.00",
         "12:00:01 metered -3.00 = 1.00",
     ]);
+}
+
+#[test]
+fn grant_pays_for_no_usage_of_hours_before_it() {
+    let mut world = with_calls("5");
+    world.grant("12:30", "5", "23T00:00", &[]).skip_rows();
+    world.used("11:10", "call", 1).used("12:10", "call", 2).settle("13:00");
+    let paid = |fund| {
+        let of_fund = world.events.iter().flat_map(|event| &event.funds);
+        let spent = of_fund.filter(|delta| delta.fund == fund && delta.amount.is_negative());
+        spent.map(|delta| delta.amount).sum::<Usd>()
+    };
+    assert_eq!((paid(Fund::Paid), paid(Fund::Grant(1))), (named("-1"), named("-2")));
+}
+
+#[test]
+fn grant_of_an_older_row_pays_for_usage_of_any_hour() {
+    let mut world = with_calls("5");
+    let format = std::mem::replace(&mut world.policy.row_format, RowFormat::new(5));
+    world.grant("12:30", "5", "23T00:00", &[]);
+    assert_eq!(world.state.grants[0].given_at, None);
+    world.policy.row_format = format;
+    world.used("11:10", "call", 1).settle("13:00");
+    assert_eq!((world.state.paid, world.state.balance()), (named("5"), named("9")));
 }

@@ -682,6 +682,7 @@ fn expired_grant_pays_nothing_and_gets_nothing() {
         amount: 10,
         left,
         used,
+        given_at: None,
         expires_at,
         excludes: BTreeSet::from(["x".to_owned()]),
         payment: None,

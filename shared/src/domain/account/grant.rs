@@ -26,6 +26,10 @@ pub struct Grant {
     /// The part spent on the current period, in USD. It returns if everything stops.
     #[serde(rename = "u", default, skip_serializing_if = "Usd::is_zero")]
     pub used: Usd,
+    /// When it was given (UTC). It pays for no metered usage of hours before. `None` in rows of format 5
+    /// and older.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub given_at: Option<Timestamp>,
     /// The grant pays nothing from this instant on. Time paid earlier may extend beyond it.
     #[serde(rename = "x")]
     pub expires_at: Timestamp,

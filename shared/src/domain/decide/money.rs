@@ -18,6 +18,9 @@ use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::{HOUR, Timestamp};
 
+/// The first format in which a grant says when it was given.
+const GIVEN_AT_KNOWN: RowFormat = RowFormat::new(6);
+
 pub(super) fn credit(
     state: &AccountState,
     payment: &PaymentFacts,
@@ -36,7 +39,8 @@ pub(super) fn credit(
     let mut grants = Vec::new();
     // A bonus that has already expired never blocks the payment it came with.
     if let Some(bonus) = bonus.filter(|bonus| check_bonus(bonus, now).is_ok()) {
-        let grant = new_grant(state, GrantKind::Commit, bonus, Some(payment.payment.clone()));
+        let payment = Some(payment.payment.clone());
+        let grant = Grant { payment, ..new_grant(state, GrantKind::Commit, bonus, policy, now) };
         funds.push(gain(Fund::Grant(grant.number), bonus.amount));
         grants.push(grant);
     }
@@ -75,11 +79,12 @@ pub(super) fn grant(
     state: &AccountState,
     bonus: &BonusGrant,
     reason: &str,
+    policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     check_bonus(bonus, now)?;
     let reason = check_reason(reason)?;
-    let grant = new_grant(state, GrantKind::Bonus, bonus, None);
+    let grant = new_grant(state, GrantKind::Bonus, bonus, policy, now);
     let number = grant.number;
     Ok(DecisionOutcome::granting(
         GrantChange::Granted { number, reason },
@@ -115,7 +120,7 @@ pub(super) fn start_trial(
         refill.map(|settings| refills::accepted(state, settings, policy, now)).transpose()?;
     let excludes = policy.trial.excludes.clone();
     let bonus = BonusGrant { amount: policy.trial.credit, expires_at: ends_at, excludes };
-    let grant = new_grant(state, GrantKind::Trial, &bonus, None);
+    let grant = new_grant(state, GrantKind::Trial, &bonus, policy, now);
     let number = grant.number;
     Ok(DecisionOutcome::granting(
         GrantChange::TrialStarted {
@@ -361,7 +366,8 @@ fn new_grant(
     state: &AccountState,
     kind: GrantKind,
     bonus: &BonusGrant,
-    payment: Option<PaymentId>,
+    policy: &Policy,
+    now: Timestamp,
 ) -> Grant {
     Grant {
         number: state.grants_so_far + 1,
@@ -371,8 +377,9 @@ fn new_grant(
         used: Usd::ZERO,
         // Grants end at full hours, so that each hour is paid by the same funds.
         expires_at: bonus.expires_at.plus(HOUR - 1).hour().start(),
+        given_at: (policy.row_format >= GIVEN_AT_KNOWN).then_some(now),
         excludes: bonus.excludes.clone(),
-        payment,
+        payment: None,
     }
 }
 

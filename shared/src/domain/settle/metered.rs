@@ -177,7 +177,8 @@ impl<'a> UnbilledList<'a> {
                 break;
             }
             billed += one.cost;
-            purse = purse.at(one.hour);
+            // Older releases counted usage without its hour.
+            purse = if one.labels.is_some() { purse.of_hour(one.hour) } else { purse.at(one.hour) };
             let shares = purse.draw_beyond(one.sku, one.cost);
             lines.push(MeterLine {
                 project: one.project.clone(),

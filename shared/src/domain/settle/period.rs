@@ -198,6 +198,7 @@ mod tests {
                 amount: named("100"),
                 remaining: named(grant.0),
                 used: Usd::ZERO,
+                given_at: None,
                 expires_at: at(1_000_000),
                 excludes: grant.1.parse().into_iter().collect(),
                 payment: None,

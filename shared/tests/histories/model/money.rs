@@ -25,7 +25,7 @@ impl Model {
                 "a grant brings money of its own"
             );
             let payment = grant.payment.as_ref().map(|payment| payment.as_str().to_owned());
-            let pot = Pot { expires, excludes, is_trial, payment, ..Pot::default() };
+            let pot = Pot { given: at, expires, excludes, is_trial, payment, ..Pot::default() };
             let known = self.pots.entry(grant.number).or_insert(pot);
             ensure!(
                 known.expires == expires,

@@ -709,7 +709,7 @@ impl Model {
         for share in &line.shares {
             let number = number(share.fund);
             let pot = self.pots.get(&number).cloned().unwrap_or_default();
-            let is_of_hour = hour.is_none_or(|hour| pot.expires > hour);
+            let is_of_hour = hour.is_none_or(|hour| pot.expires > hour && pot.given < hour + HOUR);
             let allowed = number == 0 || (is_of_hour && !pot.excludes.contains(sku));
             ensure!(allowed && share.amount <= Usd::ZERO, "grant {number} pays for {sku}");
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::amounts::{Micros, micros};
 use super::ensure;
 use super::row::{BookedRow, FundMove, FundMoves, FundNumber, FundShares, PAID, array};
+use super::time::HOUR;
 
 /// The funds of an account.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,8 @@ pub struct GrantBook {
     pub left: Micros,
     /// What the grant spent on the current period.
     pub used: Micros,
+    /// When it was given. Older releases do not say so.
+    pub given_at: Option<i64>,
     /// It pays for nothing from this second on.
     pub expires_at: i64,
     pub excludes: BTreeSet<String>,
@@ -44,6 +47,7 @@ impl GrantBook {
             amount: micros(&stored["a"])?,
             left: micros(&stored["r"])?,
             used: micros(&stored["u"])?,
+            given_at: stored["b"].as_i64(),
             expires_at: stored["x"].as_i64().ok_or("a grant without end")?,
             excludes: excluded.map(str::to_owned).collect(),
             payment: stored["p"].as_str().map(str::to_owned),
@@ -154,9 +158,12 @@ impl FundBooks {
             if let Some(known) = self.grants.get(&number) {
                 ensure!(known.amount == new.amount, "grant {number} had another amount");
                 ensure!(known.expires_at == new.expires_at, "grant {number} had another end");
+                ensure!(known.given_at == new.given_at, "grant {number} was given at another time");
                 ensure!(new.expires_at > row.at, "grant {number} returns after its end");
                 continue;
             }
+            let is_of_now = new.given_at.is_none_or(|given_at| given_at == row.at);
+            ensure!(is_of_now, "grant {number} was given at {:?}", new.given_at);
             let next = self.grants.keys().next_back().map_or(1, |last| last + 1);
             ensure!(number == next, "grant {number} follows grant {}", next - 1);
             ensure!(new.expires_at > row.at, "grant {number} has ended before it begins");
@@ -228,6 +235,7 @@ impl FundBooks {
                 == (known.left, known.used, known.amount, known.expires_at)
                 && grant.excludes == known.excludes
                 && grant.payment == known.payment
+                && grant.given_at == known.given_at
                 && grant.kind == known.kind;
             ensure!(is_same, "grant {number} is {known:?}, and the state says {grant:?}");
         }
@@ -244,20 +252,29 @@ pub struct Wallet {
     /// A debt comes first, so no more than this can be spent.
     budget: Micros,
     instant: i64,
+    /// Grants that were given from then on do not pay.
+    given_before: i64,
 }
 
 impl Wallet {
     /// The funds that can pay from an instant on.
     #[must_use]
     pub fn at(funds: &FundBooks, instant: i64) -> Self {
-        let mut wallet = Self { before: funds.clone(), now: funds.clone(), budget: 0, instant };
+        let mut wallet = Self {
+            before: funds.clone(),
+            now: funds.clone(),
+            budget: 0,
+            instant,
+            given_before: i64::MAX,
+        };
         wallet.count_budget();
         wallet
     }
 
-    /// From now on pays what can pay at that instant.
-    pub fn move_to(&mut self, instant: i64) {
-        self.instant = instant;
+    /// From now on pays what can pay for usage of an hour. Older releases counted it without its hour.
+    pub fn move_to_hour(&mut self, hour: Option<i64>) {
+        self.instant = hour.unwrap_or(i64::MIN);
+        self.given_before = hour.map_or(i64::MAX, |hour| hour + HOUR);
     }
 
     /// The same for a period that begins then.
@@ -346,7 +363,9 @@ impl Wallet {
     fn pay_by_grants(&mut self, sku: &str, amount: Micros) -> (FundShares, Micros) {
         let (mut rest, mut shares) = (amount, FundShares::new());
         for fund in self.now.in_order() {
-            if rest == 0 || !self.now.pays(fund, sku, self.instant) {
+            let given_at = self.now.grants.get(&fund).and_then(|grant| grant.given_at);
+            let is_late = given_at.is_some_and(|given_at| given_at >= self.given_before);
+            if rest == 0 || is_late || !self.now.pays(fund, sku, self.instant) {
                 continue;
             }
             let part = rest.min(self.now.free(fund));

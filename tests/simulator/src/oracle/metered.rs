@@ -60,7 +60,7 @@ impl MeterBooks {
             let amount =
                 if hour.is_some() { rounded(to)? - rounded(from)? } else { rounded(to - from)? };
             ensure!(micros(&line["a"])? == -amount, "a meter costs {amount}");
-            wallet.move_to(hour.unwrap_or(i64::MIN));
+            wallet.move_to_hour(hour);
             let mut shares = wallet.pay_beyond(text("s"), amount);
             shares.retain(|_, share| *share != 0);
             ensure!(shares == shares_of(line)?, "a meter is paid by {shares:?}");
