@@ -10,7 +10,7 @@ use tollgate::domain::row_format::RowFormat;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::domain::usage::UsageLabels;
 use tollgate::store::{CommandError, ReportOutcome, ReportRules, ReportedAmount, UsageReport};
-use tollgate_tests::faults::{Calls, DynamoFault, Operation};
+use tollgate_tests::faults::{Calls, Crash, DynamoFault, Operation};
 use tollgate_tests::invariants::check;
 use tollgate_tests::ledger::{ALICE, Ledger, at, named};
 
@@ -183,8 +183,8 @@ async fn level_counts_until_the_next_report_in_the_hours_in_which_it_was_kept() 
     assert_eq!(keeps(&ledger, "10:00:00", "120").await, counted_as("0"));
     assert_eq!(keeps(&ledger, "10:30:00", "60").await, counted_as("60"));
     assert_eq!(keeps(&ledger, "12:15:00", "0").await, counted_as("105"));
-    for older in ["10:40:00", "12:15:00"] {
-        assert_eq!(keeps(&ledger, older, "7").await, ReportOutcome::NotNewer(named("0")));
+    for (older, level) in [("10:40:00", "7"), ("12:15:00", "0")] {
+        assert_eq!(keeps(&ledger, older, level).await, ReportOutcome::NotNewer(named("0")));
     }
     assert_eq!(keeps(&ledger, "13:00:00", "5").await, counted_as("0"));
     assert_eq!(counted(&ledger).await, ["10:00 90 0", "11:00 60 0", "12:00 15 0"]);
@@ -205,10 +205,39 @@ async fn short_parts_of_an_hour_add_up_to_what_was_kept() {
 async fn level_without_another_report_counts_for_three_days() {
     let ledger = with_meter().await;
     keeps(&ledger, "10:00:00", "2").await;
-    let next = keeps(&ledger, "2026-11-30T10:00:00Z", "3").await;
+    let next = keeps(&ledger, "2026-11-26T10:00:00Z", "3").await;
     assert_eq!(next, ReportOutcome::Counted(named("144")));
-    let next = keeps(&ledger, "2026-11-30T11:00:00Z", "0").await;
+    let next = keeps(&ledger, "2026-11-26T11:00:00Z", "5").await;
     assert_eq!(next, ReportOutcome::Counted(named("3")));
+    // Time that is further back than six days is not counted.
+    let next = keeps(&ledger, "2026-12-10T12:00:00Z", "7").await;
+    assert_eq!(next, ReportOutcome::Counted(named("0")));
+    let next = keeps(&ledger, "2026-12-10T13:00:00Z", "0").await;
+    assert_eq!(next, ReportOutcome::Counted(named("7")));
+}
+
+#[tokio::test]
+async fn last_of_two_levels_of_a_second_counts() {
+    let ledger = with_meter().await;
+    keeps(&ledger, "10:00:00", "1000").await;
+    assert_eq!(keeps(&ledger, "10:00:00", "6").await, ReportOutcome::Counted(named("0")));
+    assert_eq!(keeps(&ledger, "10:00:00", "6").await, ReportOutcome::NotNewer(named("6")));
+    assert_eq!(keeps(&ledger, "10:10:00", "0").await, ReportOutcome::Counted(named("1")));
+}
+
+/// A report counted full hours of the last level and died before it stored its own.
+#[tokio::test]
+async fn level_at_the_hour_to_which_another_report_counted_is_stored() {
+    let ledger = with_meter().await;
+    keeps(&ledger, "10:00:00", "6").await;
+    ledger.faults.crash(Crash::AfterCall(4));
+    let died = ledger.faults.until_crash(keeps(&ledger, "12:30:00", "6")).await;
+    assert!(died.is_err());
+    ledger.faults.revive();
+    assert_eq!(counted(&ledger).await, ["10:00 6 0"]);
+    keeps(&ledger, "11:00:00", "12").await;
+    keeps(&ledger, "11:30:00", "0").await;
+    assert_eq!(counted(&ledger).await, ["10:00 6 0", "11:00 6 0"]);
 }
 
 #[tokio::test]

@@ -146,8 +146,8 @@ async fn count(
         ReportOutcome::TooMuch => {
             let most = rules.step_max;
             let why = format!(
-                "One report may add at most {most} units and ${REPORT_COST_MAX} to a meter, and a \
-                 reading has a maximum."
+                "One report, or one hour of a level, may add at most {most} units and \
+                 ${REPORT_COST_MAX} to a meter, and a reading has a maximum."
             );
             return Err(Problem::new(ProblemCode::Unusable, why).into());
         }
@@ -207,9 +207,9 @@ fn usage_report(body: UsageRequest, now: Timestamp) -> Result<UsageReport, Probl
             ReportedAmount::Level { gauge, level }
         }
         _ => {
-            let why = "send quantity and id, or reading with or without counter, or level with or \
-                       without gauge.";
-            return Err(invalid("reading", why));
+            let why = "Send one of these: quantity with id, reading (optionally counter), or level \
+                       (optionally gauge).";
+            return Err(Problem::new(ProblemCode::InvalidBody, why));
         }
     };
     // The clock of the platform may be ahead of ours.

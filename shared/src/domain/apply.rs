@@ -57,7 +57,7 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
 }
 
 /// A hold may end before the refill begins that only it made necessary. Its respite ends with it, if
-/// nothing ran unpaid in it. Else usage that follows would have none.
+/// nothing ran unpaid in it. Otherwise a later refill would have no respite.
 fn end_unused_respite(next: &mut AccountState, before: &AccountState) {
     let is_unused = next.paid_through().is_none_or(|paid_through| paid_through > next.at);
     let refill = &mut next.refill;

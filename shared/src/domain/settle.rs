@@ -393,7 +393,7 @@ fn end_hold(hold: HoldId) -> DecisionOutcome {
 }
 
 fn expire_grant(state: &AccountState, number: u32) -> DecisionOutcome {
-    // What holds keep of it still pays for captures.
+    // Held credit still pays for captures.
     let amount = -state.free_of_grant(number);
     let delta = FundDelta { fund: Fund::Grant(number), amount, used: Usd::ZERO };
     DecisionOutcome::moving(GrantChange::GrantExpired { number }, vec![delta])

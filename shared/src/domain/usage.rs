@@ -14,6 +14,8 @@ use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 pub const LATE_SECONDS_MAX: i64 = 3 * DAY;
 /// How long a level of a gauge counts without another report, in seconds.
 pub const LEVEL_SECONDS_MAX: i64 = 3 * DAY;
+/// How far back the time of a level is counted, in seconds. Usage that is older is no longer kept.
+pub const LEVEL_LATE_SECONDS_MAX: i64 = LATE_SECONDS_MAX + LEVEL_SECONDS_MAX;
 /// The most labels of one report.
 const LABELS_MAX: usize = 5;
 
@@ -67,8 +69,8 @@ impl TryFrom<BTreeMap<String, String>> for UsageLabels {
     }
 }
 
-/// What a level adds between two instants of one clock hour, in unit-hours. Many short parts of an hour
-/// add up to the whole.
+/// The unit-hours of a level between two instants of one clock hour. Many short parts of an hour add up
+/// to the whole.
 #[must_use]
 pub fn level_hours(level: Quantity, from: Timestamp, to: Timestamp) -> Quantity {
     let hour = from.hour().start();

@@ -6,7 +6,8 @@ use tollgate::domain::account::{
     CardChoice, PendingPayment, RefillPurpose, RefillState, Standing, TrialPhase,
 };
 use tollgate::domain::command::{
-    BonusGrant, CardFunding, CardWallet, Command, RefillSettings, RefillTerms, TrialCard,
+    BonusGrant, CapturedUsage, CardFunding, CardWallet, Command, RefillSettings, RefillTerms,
+    TrialCard,
 };
 use tollgate::domain::event::{Event, RefillDecline};
 use tollgate::domain::money::Usd;
@@ -153,6 +154,35 @@ fn a_running_service_is_renewed_for_a_month_of_what_it_used() {
     world.refill_lands("25T12:00:20").shown_are_seen();
     assert_eq!(world.state.trial.as_ref().unwrap().phase, TrialPhase::Renewed);
     assert_eq!((world.state.balance(), is_good(&world)), (named("2.90"), true));
+}
+
+/// A gateway holds nearly all the credit. What is held pays after the end, too.
+#[test]
+fn trial_is_renewed_when_its_free_credit_is_used_beside_a_hold() {
+    let mut world = in_trial_with_refills();
+    world.start("12:00", "a", "app").unwrap();
+    let skus = [named("call")].into_iter().collect();
+    let (project, amount) = (named("p"), named("19.80"));
+    world.command("12:30", Command::Hold { project, skus, amount, seconds: 10 * HOUR }).unwrap();
+    let hold = world.state.holds[0].id;
+    world.settle("13:00").settle("14:00").settle("14:01");
+    assert_eq!(wanted(&world).map(|(_, purpose)| purpose), Some(RefillPurpose::TrialRenewal));
+    assert!(is_good(&world), "the service runs on");
+    world.begin_refill("14:02").unwrap();
+    world.refill_lands("14:03");
+    let usage = vec![CapturedUsage {
+        project: named("p"),
+        sku: named("call"),
+        labels: Default::default(),
+        quantity: named("5"),
+        rate: named("1"),
+    }];
+    let before = world.state.paid;
+    world.command("14:10", Command::CaptureHold { hold, usage, is_last: true }).unwrap();
+    world.settle("14:10");
+    assert!(is_good(&world));
+    assert_eq!(world.state.paid, before, "what was held paid, and the rest of it expired");
+    assert_eq!(world.state.balance(), world.state.paid);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use futures_util::stream;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tollgate::domain::ids::{AccountId, ProjectId, Sku};
+use tollgate::domain::ids::{AccountId, CounterName, ProjectId, Sku};
 use tollgate::domain::money::Usd;
 use tollgate::http::call::{Acting, ApiCall};
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
@@ -52,6 +52,9 @@ enum ItemView {
     },
 }
 
+/// What is counted in the order of its reports: a meter, or a gauge of it.
+type MeterPart = (AccountId, ProjectId, Sku, Option<CounterName>);
+
 /// The reports of the body, if it is a batch.
 pub(super) fn reports(call: &ApiCall) -> Result<Option<Vec<Value>>, Problem> {
     if serde_json::from_slice::<AnyBatch>(call.body()).is_err() {
@@ -72,6 +75,8 @@ pub(super) fn reports(call: &ApiCall) -> Result<Option<Vec<Value>>, Problem> {
 }
 
 /// Readings of one counter are counted in their order, so the reports of a meter follow each other.
+/// Those of a gauge do, too. A level that is counted for days takes a while, so gauges do not wait for
+/// each other.
 pub(super) async fn count_all(
     billing: &Billing,
     call: &ApiCall,
@@ -79,13 +84,13 @@ pub(super) async fn count_all(
 ) -> Result<ApiAnswer, ApiError> {
     let mut results: BTreeMap<usize, Result<CountedReport, ApiError>> = BTreeMap::new();
     let mut accounts: BTreeMap<usize, AccountId> = BTreeMap::new();
-    let mut meters: BTreeMap<(AccountId, ProjectId, Sku), Vec<(usize, UsageRequest)>> =
-        BTreeMap::new();
+    let mut meters: BTreeMap<MeterPart, Vec<(usize, UsageRequest)>> = BTreeMap::new();
     for (place, report) in reports.iter().enumerate() {
         match addressed(call, report) {
             Ok((account, report)) => {
                 accounts.insert(place, account.clone());
-                let meter = (account, report.project.clone(), report.sku.clone());
+                let gauge = report.level.and(report.gauge.clone());
+                let meter = (account, report.project.clone(), report.sku.clone(), gauge);
                 meters.entry(meter).or_default().push((place, report));
             }
             Err(problem) => {
@@ -96,7 +101,7 @@ pub(super) async fn count_all(
     let openings: BTreeMap<&AccountId, Opening> =
         accounts.values().map(|account| (account, Opening::default())).collect();
     let openings = &openings;
-    let counted = stream::iter(meters).map(|((account, _, _), reports)| async move {
+    let counted = stream::iter(meters).map(|((account, ..), reports)| async move {
         let on = OnAccount::named(billing, call, &account);
         let opening = &openings[&account];
         let mut counted = Vec::new();

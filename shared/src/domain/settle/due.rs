@@ -236,7 +236,7 @@ pub(super) fn trial_ends_at(state: &AccountState) -> Option<Timestamp> {
         Standing::Deleting(_) | Standing::Deleted(_) => true,
         Standing::Good | Standing::Closed => false,
     };
-    // What was left at the suspension pays for nothing.
+    // Credit up to the floor pays for nothing.
     let left: Usd = state.trial_grants().map(|grant| grant.remaining).sum();
     let is_used = is_off && state.is_in_trial() && left <= state.floor();
     Some(if is_used { state.at.min(trial.ends_at) } else { trial.ends_at })

@@ -39,20 +39,22 @@ pub(super) fn end(state: &AccountState, policy: &Policy) -> Option<DecisionOutco
     over(state, trial_ends_at(state)?, policy)
 }
 
-/// The end of a trial whose credit is used at `spent_at`. `None` if no trial runs, or if holds keep a
-/// part of its credit, which may come back.
+/// The end of a trial whose credit is used at `spent_at`. `None` if no trial runs. `None`, too, if
+/// holds keep a part of its credit, which may come back, unless a renewal was agreed: its services run
+/// on then.
 pub(super) fn end_without_credit(
     state: &AccountState,
     spent_at: Timestamp,
     policy: &Policy,
 ) -> Option<DecisionOutcome> {
+    let trial = state.trial.as_ref().filter(|_| state.is_in_trial())?;
     let is_held = |grant: &Grant| state.held_of(Fund::Grant(grant.number)).is_positive();
-    let ends = state.is_in_trial() && !state.trial_grants().any(is_held);
+    let ended = TrialState { ends_at: spent_at, ..trial.clone() };
+    let ends = !state.trial_grants().any(is_held) || renewal(state, &ended, policy).is_some();
     over(state, spent_at, policy).filter(|_| ends)
 }
 
-/// What is left of the trial's credit expires, but for what is held: that still pays for captures, and
-/// what comes back of it expires then.
+/// Free trial credit expires now. Held credit still pays captures, and expires when its hold ends.
 fn over(state: &AccountState, ended_at: Timestamp, policy: &Policy) -> Option<DecisionOutcome> {
     let trial = state.trial.as_ref()?;
     let funds = state

@@ -31,7 +31,7 @@ pub enum AfterTrial {
 #[must_use]
 pub fn trial_forecast(state: &AccountState, policy: &Policy) -> Option<TrialForecast> {
     let trial = state.trial.as_ref().filter(|_| state.is_in_trial())?;
-    // What is held is not used yet.
+    // Held credit is not spent yet.
     let spent_at = lasts_until(&AccountState { holds: Vec::new(), ..state.clone() });
     let ends_at = spent_at.map_or(trial.ends_at, |spent_at| spent_at.min(trial.ends_at));
     let paid_through = state.paid_through().unwrap_or(state.at);

@@ -7,7 +7,7 @@ use super::{READING_ATTEMPTS, ReportOutcome, ReportRules, UsageReport, label_set
 use crate::domain::ids::{AccountId, CounterName};
 use crate::domain::money::Quantity;
 use crate::domain::timestamp::{HOUR, Timestamp};
-use crate::domain::usage::{LEVEL_SECONDS_MAX, UsageLabels, level_hours};
+use crate::domain::usage::{LEVEL_LATE_SECONDS_MAX, LEVEL_SECONDS_MAX, UsageLabels, level_hours};
 use crate::store::accounts::quantity;
 use crate::store::item::{
     StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
@@ -19,15 +19,17 @@ use crate::store::{Store, StoreError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct KnownLevel {
     level: Quantity,
-    /// From when on it is the level (UTC).
+    /// The start of the level (UTC).
     since: Timestamp,
     /// Until when it is counted.
     counted_to: Timestamp,
     labels: UsageLabels,
 }
 
-/// What one transaction counts, and what the gauge shows after it.
+/// Usage that one transaction counts, and the gauge after it.
 struct GaugeStep {
+    /// When the use begins (UTC).
+    from: Timestamp,
     used: Quantity,
     after: KnownLevel,
     is_last: bool,
@@ -35,7 +37,7 @@ struct GaugeStep {
 
 impl Store {
     /// Counts the last level up to the report, one clock hour in each transaction, and then stores the
-    /// new one. What was counted when a process dies stays counted, and its repeat goes on there.
+    /// new one. A crash loses nothing. The repeat continues at `counted_to`.
     pub(super) async fn count_level(
         &self,
         account: &AccountId,
@@ -46,7 +48,7 @@ impl Store {
         if self.meter(account, report).await?.is_none() {
             return Ok(ReportOutcome::UnknownMeter);
         }
-        // An hour of it is one usage report.
+        // Each step counts at most one hour, so the limit of one report applies to the level.
         if level > rules.step_max {
             return Ok(ReportOutcome::TooMuch);
         }
@@ -54,16 +56,15 @@ impl Store {
         let mut attempts = 0;
         while attempts < READING_ATTEMPTS {
             let before = self.known_level(account, report, gauge).await?;
-            if let Some(known) = before.as_ref().filter(|known| report.at <= known.counted_to) {
+            if let Some(known) = before.as_ref().filter(|known| !known.is_before(report, level)) {
                 return Ok(ReportOutcome::NotNewer(known.level));
             }
-            let step = GaugeStep::next(before.as_ref(), report, level);
+            let step = GaugeStep::next(before.as_ref(), report, level, rules.now);
             let write = self.gauge_write(account, report, gauge, before.as_ref(), &step.after)?;
             let written = match before.filter(|_| step.used != Quantity::ZERO) {
-                Some(known) => {
-                    let KnownLevel { counted_to, labels, .. } = known;
-                    self.note_late(account, counted_to, rules.now).await?;
-                    let used = UsageReport { at: counted_to, labels, ..report.clone() };
+                Some(KnownLevel { labels, .. }) => {
+                    self.note_late(account, step.from, rules.now).await?;
+                    let used = UsageReport { at: step.from, labels, ..report.clone() };
                     self.write_usage(account, &used, step.used, (gauge.as_str(), &write)).await?
                 }
                 None => self.write(&[write]).await?,
@@ -124,7 +125,10 @@ impl Store {
         self.account_put(match before {
             None => put.condition_expression("attribute_not_exists(pk)"),
             Some(known) => put
-                .condition_expression("since = :since AND counted_to = :counted_to")
+                .condition_expression("#l = :level AND since = :since AND counted_to = :counted_to")
+                // Its name is a word of DynamoDB's.
+                .expression_attribute_names("#l", "level")
+                .expression_attribute_values(":level", quantity(known.level))
                 .expression_attribute_values(":since", number(known.since.seconds()))
                 .expression_attribute_values(":counted_to", number(known.counted_to.seconds())),
         })
@@ -132,6 +136,12 @@ impl Store {
 }
 
 impl KnownLevel {
+    /// Whether a report is newer. Of two reports of one second the last one counts.
+    fn is_before(&self, report: &UsageReport, level: Quantity) -> bool {
+        report.at > self.since
+            || (report.at == self.since && (level, &report.labels) != (self.level, &self.labels))
+    }
+
     fn read(item: &StoredItem) -> Result<KnownLevel, String> {
         let at = |name| {
             Timestamp::from_seconds(number_of(item, name)?).map_err(|error| error.to_string())
@@ -148,27 +158,32 @@ impl KnownLevel {
 
 impl GaugeStep {
     /// The next step of a report that is newer than what is known.
-    fn next(before: Option<&KnownLevel>, report: &UsageReport, level: Quantity) -> GaugeStep {
+    fn next(
+        before: Option<&KnownLevel>,
+        report: &UsageReport,
+        level: Quantity,
+        now: Timestamp,
+    ) -> GaugeStep {
+        let known_to = before.map_or(report.at, |known| known.counted_to);
         let new = KnownLevel {
             level,
             since: report.at,
-            counted_to: report.at,
+            // Another report may have counted further and died.
+            counted_to: known_to.max(report.at),
             labels: report.labels.clone(),
         };
-        let is_counted = |known: &&KnownLevel| {
-            let ends_at = known.since.plus(LEVEL_SECONDS_MAX);
-            known.level != Quantity::ZERO && known.counted_to < ends_at
-        };
-        let Some(known) = before.filter(is_counted) else {
-            return GaugeStep { used: Quantity::ZERO, after: new, is_last: true };
-        };
+        let (from, used) = (report.at, Quantity::ZERO);
+        let last = GaugeStep { from, used, after: new.clone(), is_last: true };
+        let Some(known) = before.filter(|known| known.level != Quantity::ZERO) else { return last };
         let ends_at = report.at.min(known.since.plus(LEVEL_SECONDS_MAX));
-        let hour_ends_at = known.counted_to.hour().start().plus(HOUR);
-        let counted_to = ends_at.min(hour_ends_at);
-        let used = level_hours(known.level, known.counted_to, counted_to);
+        let from = known.counted_to.max(now.plus(-LEVEL_LATE_SECONDS_MAX));
+        if from >= ends_at {
+            return last;
+        }
+        let counted_to = ends_at.min(from.hour().start().plus(HOUR));
         let is_last = counted_to == ends_at;
         let after = if is_last { new } else { KnownLevel { counted_to, ..known.clone() } };
-        GaugeStep { used, after, is_last }
+        GaugeStep { from, used: level_hours(known.level, from, counted_to), after, is_last }
     }
 }
 

@@ -104,8 +104,8 @@ impl Model {
             Change::Grant(GrantChange::GrantExpired { number }) => {
                 self.expire(before, [*number].into(), at, &by_fund)?;
             }
-            Change::Grant(GrantChange::TrialOver { ended_at, .. }) => {
-                self.end_trial(before, ended_at.seconds(), at)?;
+            Change::Grant(GrantChange::TrialOver { ended_at, renewal }) => {
+                self.end_trial(before, (ended_at.seconds(), renewal.is_some()), at)?;
                 let its = self
                     .pots
                     .iter()
@@ -188,7 +188,12 @@ impl Model {
 
     /// Only an expired grant loses its rest, all of it, and only after it paid for its time.
     /// A trial ends with its time, or as soon as nothing can be paid any more.
-    fn end_trial(&mut self, before: &AccountState, ended_at: i64, at: i64) -> Check {
+    fn end_trial(
+        &mut self,
+        before: &AccountState,
+        (ended_at, is_renewed): (i64, bool),
+        at: i64,
+    ) -> Check {
         let (from, ends) = self.trial.unwrap_or((0, i64::MAX));
         ensure!(
             self.trial_ended.is_none() && ended_at <= at && ended_at <= ends,
@@ -203,7 +208,8 @@ impl Model {
         // While credit was held, the account was only suspended.
         let floor = self.suspended.map(|(.., floor)| floor);
         let is_off = before.at.seconds() == ended_at && floor.is_some_and(|floor| left <= floor);
-        let is_used = !self.ever_paid && (!is_held && (pays_no_time || is_used_up) || is_off);
+        let may_end = !is_held || is_renewed;
+        let is_used = !self.ever_paid && (may_end && (pays_no_time || is_used_up) || is_off);
         ensure!(ended_at == ends || is_used, "a trial with credit ended at {ended_at}, not {ends}");
         self.pots.values_mut().filter(|pot| pot.is_trial).for_each(|pot| pot.expires = ended_at);
         (self.trial, self.trial_ended) = (Some((from, ended_at)), Some(at));

@@ -341,7 +341,8 @@ impl AccountBooks {
         let is_used = ended_at.is_some_and(|ended_at| Some(ended_at) != ends_at);
         if let Some(ended_at) = ended_at.filter(|_| is_used) {
             ensure!(self.state["pe"].is_null(), "a trial of a customer who paid ends early");
-            self.check_trial_used(ended_at, prices)?;
+            let is_renewed = !row.change["renewal"].is_null();
+            self.check_trial_used((ended_at, is_renewed), prices)?;
         }
         let mut moves = FundMoves::new();
         for (fund, grant) in &self.funds.grants {
@@ -360,13 +361,18 @@ impl AccountBooks {
 
     /// A trial ends when its credit is used, or later, when what was held of it is used: it is
     /// suspended by then.
-    fn check_trial_used(&self, ended_at: i64, prices: &PriceBooks) -> Result<(), String> {
+    fn check_trial_used(
+        &self,
+        (ended_at, is_renewed): (i64, bool),
+        prices: &PriceBooks,
+    ) -> Result<(), String> {
         let grants = || self.funds.grants.iter().filter(|(_, grant)| grant.kind == "trial");
         let is_held = grants().any(|(fund, grant)| self.funds.free(*fund) < grant.left);
         let left: Micros = grants().map(|(_, grant)| grant.left).sum();
         match self.standing {
             StandingBook::Good => {
-                ensure!(!is_held, "a trial ends early, and holds keep its credit");
+                let may_end = is_renewed || !is_held;
+                ensure!(may_end, "a trial ends early, and holds keep its credit");
                 self.check_spent(ended_at, prices)
             }
             StandingBook::Suspended { .. }
