@@ -283,7 +283,9 @@ async fn what_is_kept_is_billed_by_its_time() {
     let (api, project) = with_credit("10").await;
     put_calls(&api).await;
     let report = |level: &str, now: &str| {
-        let body = json!({"project": project, "sku": "call-1", "gauge": "disk-1", "level": level});
+        let at = format!("2026-11-22T{now}Z");
+        let body = json!({"project": project, "sku": "call-1", "gauge": "disk-1", "level": level,
+            "at": at});
         let event = ApiEvent::by("platform", USAGE, now).scope(SCOPE);
         event.header("Tollgate-Account", ALICE).json(&body)
     };
@@ -297,8 +299,14 @@ async fn what_is_kept_is_billed_by_its_time() {
     assert_eq!(ask(&api, report("4", "10:45:00")).await.body, known);
     assert_eq!(check(&api.ledger, ALICE).await.balance(), named("8.75"));
     refused(&api, report("2000000000000", "10:51:00"), 422, "unusable").await;
+    let without_time = json!({"project": project, "sku": "call-1", "level": "1"});
+    let event = ApiEvent::by("platform", USAGE, "10:52:00").scope(SCOPE);
+    let event = event.header("Tollgate-Account", ALICE).json(&without_time);
+    let answered = refused(&api, event, 400, "invalid_body").await;
+    assert_eq!(answered.body["parameter"], "at");
     for other in ["reading", "quantity", "counter"] {
-        let body = json!({"project": project, "sku": "call-1", "level": "1", other: "1"});
+        let body = json!({"project": project, "sku": "call-1", "level": "1", other: "1",
+            "at": "2026-11-22T10:52:00Z"});
         let event = ApiEvent::by("platform", USAGE, "10:52:00").scope(SCOPE);
         let event = event.header("Tollgate-Account", ALICE).json(&body);
         refused(&api, event, 400, "invalid_body").await;

@@ -202,27 +202,83 @@ async fn short_parts_of_an_hour_add_up_to_what_was_kept() {
 }
 
 #[tokio::test]
-async fn level_without_another_report_counts_for_three_days() {
-    let ledger = with_meter().await;
-    keeps(&ledger, "10:00:00", "2").await;
-    let next = keeps(&ledger, "2026-11-26T10:00:00Z", "3").await;
-    assert_eq!(next, ReportOutcome::Counted(named("144")));
-    let next = keeps(&ledger, "2026-11-26T11:00:00Z", "5").await;
-    assert_eq!(next, ReportOutcome::Counted(named("3")));
-    // Time that is further back than six days is not counted.
-    let next = keeps(&ledger, "2026-12-10T12:00:00Z", "7").await;
-    assert_eq!(next, ReportOutcome::Counted(named("0")));
-    let next = keeps(&ledger, "2026-12-10T13:00:00Z", "0").await;
-    assert_eq!(next, ReportOutcome::Counted(named("7")));
+async fn time_of_a_level_counts_for_three_days_and_no_further_back() {
+    for (next, counted) in [
+        ("2026-11-25T10:00:00Z", "144"),
+        // The first hour is further back than 72 hours, and the last one beyond the 72 of the level.
+        ("2026-11-25T11:00:00Z", "142"),
+        ("2026-11-28T09:59:59Z", "0.000556"),
+        ("2026-11-28T10:00:00Z", "0"),
+        ("2027-03-01T10:00:00Z", "0"),
+    ] {
+        let ledger = with_meter().await;
+        keeps(&ledger, "10:00:00", "2").await;
+        assert_eq!(
+            keeps(&ledger, next, "1").await,
+            ReportOutcome::Counted(named(counted)),
+            "{next}"
+        );
+    }
 }
 
 #[tokio::test]
-async fn last_of_two_levels_of_a_second_counts() {
+async fn hours_that_are_late_together_are_read_together() {
     let ledger = with_meter().await;
     keeps(&ledger, "10:00:00", "1000").await;
-    assert_eq!(keeps(&ledger, "10:00:00", "6").await, ReportOutcome::Counted(named("0")));
-    assert_eq!(keeps(&ledger, "10:00:00", "6").await, ReportOutcome::NotNewer(named("6")));
-    assert_eq!(keeps(&ledger, "10:10:00", "0").await, ReportOutcome::Counted(named("1")));
+    keeps(&ledger, "2026-11-25T09:30:00Z", "0").await;
+    let _ = ledger.faults.take_calls();
+    let alice = named(ALICE);
+    let view = ledger.store.snapshot(&alice, &ledger.prices, &ledger.policy).await.unwrap();
+    assert_eq!(view.billables().usage.len(), 72, "10:00 of the first day to 09:30 of the fourth");
+    assert!(ledger.faults.count(&Operation::Query) <= 4, "head, list, and two ranges of hours");
+}
+
+#[tokio::test]
+async fn lowest_of_the_levels_of_a_second_counts_in_any_order() {
+    for levels in [["9", "6", "7"], ["6", "7", "9"], ["7", "9", "6"]] {
+        let ledger = with_meter().await;
+        for level in levels.into_iter().chain(levels) {
+            keeps(&ledger, "10:00:00", level).await;
+        }
+        assert_eq!(keeps(&ledger, "10:10:00", "0").await, ReportOutcome::Counted(named("1")));
+    }
+}
+
+#[tokio::test]
+async fn repeats_of_all_earlier_reports_change_nothing() {
+    let ledger = with_meter().await;
+    let reports = [("10:00:00", "60"), ("10:10:00", "6"), ("10:20:00", "0"), ("12:30:00", "12")];
+    for known in 1..=reports.len() {
+        let (new, earlier) = reports[..known].split_last().unwrap();
+        keeps(&ledger, new.0, new.1).await;
+        for (time, level) in earlier.iter().chain([new]) {
+            let again = keeps(&ledger, time, level).await;
+            assert_eq!(again, ReportOutcome::NotNewer(named(new.1)), "{time} after {}", new.0);
+        }
+    }
+    keeps(&ledger, "12:40:00", "0").await;
+    assert_eq!(counted(&ledger).await, ["10:00 11 0", "12:00 2 0"]);
+}
+
+/// The platform's clock is a minute ahead, so the level begins in our future.
+#[tokio::test]
+async fn repeat_of_a_level_from_the_future_is_the_same_report() {
+    let ledger = with_meter().await;
+    let keeps = async |now: &str, stated_at: &str, level: &str| {
+        let amount = ReportedAmount::Level { gauge: named("disk"), level: named(level) };
+        let (at, stated_at) = (at(now).min(at(stated_at)), Some(at(stated_at)));
+        let (project, sku, labels) = (named("p"), named("tokens"), UsageLabels::default());
+        let report = UsageReport { project, sku, at, stated_at, labels, amount };
+        let format = ledger.policy.row_format;
+        let rules = ReportRules { step_max: named(STEP_MAX), format, now: self::at(now) };
+        ledger.store.report(&named(ALICE), &report, rules).await.unwrap()
+    };
+    keeps("10:10:00", "10:11:00", "60").await;
+    keeps("10:10:10", "10:11:10", "0").await;
+    let repeated = keeps("10:10:30", "10:11:00", "60").await;
+    assert_eq!(repeated, ReportOutcome::NotNewer(named("0")));
+    keeps("10:30:00", "10:31:00", "0").await;
+    assert_eq!(counted(&ledger).await, ["10:00 0.166667 0"]);
 }
 
 /// A report counted full hours of the last level and died before it stored its own.
@@ -230,7 +286,7 @@ async fn last_of_two_levels_of_a_second_counts() {
 async fn level_at_the_hour_to_which_another_report_counted_is_stored() {
     let ledger = with_meter().await;
     keeps(&ledger, "10:00:00", "6").await;
-    ledger.faults.crash(Crash::AfterCall(4));
+    ledger.faults.crash(Crash::AfterCall(3));
     let died = ledger.faults.until_crash(keeps(&ledger, "12:30:00", "6")).await;
     assert!(died.is_err());
     ledger.faults.revive();

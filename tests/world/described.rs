@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use stripe_stand_in::StripeFaultKind;
 use tollgate_local::api::{ApiClient, ApiReply};
+use tollgate_local::format_time;
 use tollgate_local::wiring::RouteAuthorizer;
 
 use crate::support::{HOUR, PLATFORM, Processes, World, key, token};
@@ -317,8 +318,11 @@ async fn every_route_answers_as_it_is_described() {
     let usage = json!({"project": project_id, "sku": "tokens", "reading": "100"});
     let acting = platform.acting_for("ada");
     reader.send(&acting, "POST /v1/usage", "/v1/usage", &usage).await;
-    let level = json!({"project": project_id, "sku": "tokens", "gauge": "disk", "level": "2"});
-    reader.send(&acting, "POST /v1/usage", "/v1/usage", &level).await;
+    let now = format_time(world.cloud.now());
+    let level = json!({"project": project_id, "sku": "tokens", "level": "2", "at": now});
+    for _ in 0..2 {
+        reader.send(&acting, "POST /v1/usage", "/v1/usage", &level).await;
+    }
     let batch = json!({"reports": [
         {"account": "ada", "project": project_id, "sku": "tokens", "quantity": "1", "id": "one"},
         {"project": "prj-nothing", "sku": "tokens", "quantity": "1", "id": "two"}]});

@@ -142,7 +142,8 @@ impl MadeHold {
         })
     }
 
-    /// As it is in this state. What has expired is no longer open, written or not.
+    /// As it is in this state, or as it ended if it is not open. What has expired is not, written or
+    /// not.
     fn shown(&self, state: &AccountState, ended: HoldEnd, now: Timestamp) -> HoldView {
         let is_known = state.hold(self.id).is_some();
         let state = &*state.without_expired_holds(now);

@@ -208,10 +208,14 @@ fn usage_report(body: UsageRequest, now: Timestamp) -> Result<UsageReport, Probl
         }
         _ => {
             let why = "Send one of these: quantity with id, reading (optionally counter), or level \
-                       (optionally gauge).";
+                       with at (optionally gauge).";
             return Err(Problem::new(ProblemCode::InvalidBody, why));
         }
     };
+    if matches!(amount, ReportedAmount::Level { .. }) && stated_at.is_none() {
+        let why = "is required with level, so that a repeated report is not a new one.";
+        return Err(invalid("at", why));
+    }
     // The clock of the platform may be ahead of ours.
     Ok(UsageReport { project, sku, at: at.min(now), stated_at, labels, amount })
 }

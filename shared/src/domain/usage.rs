@@ -10,12 +10,9 @@ use crate::domain::ids::{IdError, LabelName, LabelValue, ProjectId, Sku};
 use crate::domain::money::Quantity;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
-/// How far back usage may be reported, in seconds.
+/// How far back usage may be reported, in seconds. So long a level of a gauge counts at most without
+/// another report.
 pub const LATE_SECONDS_MAX: i64 = 3 * DAY;
-/// How long a level of a gauge counts without another report, in seconds.
-pub const LEVEL_SECONDS_MAX: i64 = 3 * DAY;
-/// How far back the time of a level is counted, in seconds. Usage that is older is no longer kept.
-pub const LEVEL_LATE_SECONDS_MAX: i64 = LATE_SECONDS_MAX + LEVEL_SECONDS_MAX;
 /// The most labels of one report.
 const LABELS_MAX: usize = 5;
 

@@ -84,9 +84,8 @@ pub enum ReportedAmount {
     Quantity { quantity: Quantity, id: RequestKey },
     /// What a counter shows now, that only grows and began at zero.
     Reading { counter: CounterName, reading: Quantity },
-    /// How much is kept from now on. It is counted in unit-hours, until the next report and for
-    /// [`LEVEL_SECONDS_MAX`](crate::domain::usage::LEVEL_SECONDS_MAX) at most. Only from row format 6
-    /// on.
+    /// How much is kept from then on. It is counted in unit-hours, until the next report and for
+    /// [`LATE_SECONDS_MAX`](crate::domain::usage::LATE_SECONDS_MAX) at most. Only from row format 6 on.
     Level { gauge: CounterName, level: Quantity },
 }
 
@@ -175,16 +174,20 @@ impl Store {
             let wrong = malformed(format!("usage of {account}"));
             let key = text_of(item, "sk").map_err(&wrong)?;
             let Some(hour) = key.strip_prefix(LATE) else { continue };
+            let hour: i64 = hour.parse().map_err(|error| wrong(format!("{key}: {error}")))?;
             let noted_at: i64 = number_of(item, "noted_at").map_err(&wrong)?;
             // What was noted before the last billing was billed by it, but for reports that were
             // written a while after they were noted.
             let is_new = noted_at > metered_at.plus(-HOUR).seconds();
-            if is_new && hour.parse::<i64>().is_ok_and(|hour| hour < from.seconds()) {
-                late.push(hour.to_owned());
+            if is_new && hour < from.seconds() {
+                late.push(hour);
             }
         }
-        for hour in late {
-            items.extend(self.account_items(&partition, &format!("metered#{hour}#")).await?);
+        // A level of days is late in each of their hours.
+        for hours in late.chunk_by(|hour, next| hour + HOUR == *next) {
+            let (Some(first), Some(last)) = (hours.first(), hours.last()) else { continue };
+            let keys = (format!("metered#{first:010}#"), format!("metered#{last:010}#~"));
+            items.extend(self.items_of(&partition, SortKeys::Between(&keys.0, &keys.1)).await?);
         }
         let mut usage: BTreeMap<UsageKey, HourlyUsage> = BTreeMap::new();
         let mut labels: BTreeMap<String, UsageLabels> = BTreeMap::new();

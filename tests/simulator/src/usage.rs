@@ -28,8 +28,8 @@ struct MeterReports {
 
 #[derive(Debug, Default)]
 struct UnitsReported {
-    /// What a counter showed last.
-    reading: u64,
+    /// What each counter showed last. A process that restarts begins a new one.
+    readings: BTreeMap<String, u64>,
     /// The sum of what was used by reports with an ID, each once.
     used: u64,
     ids: BTreeSet<String>,
@@ -64,8 +64,12 @@ impl ReportedUsage {
 
 impl UnitsReported {
     fn add(&mut self, report: &Value) {
-        let units = |name: &str| report[name].as_str().and_then(|text| text.parse().ok());
-        self.reading = self.reading.max(units("reading").unwrap_or(0));
+        let units = |name: &str| report[name].as_str().and_then(|text| text.parse::<u64>().ok());
+        if let Some(reading) = units("reading") {
+            let counter = report["counter"].as_str().unwrap_or("main").to_owned();
+            let known = self.readings.entry(counter).or_default();
+            *known = reading.max(*known);
+        }
         if let (Some(used), Some(id)) = (units("quantity"), report["id"].as_str())
             && self.ids.insert(id.to_owned())
         {
@@ -86,6 +90,6 @@ impl UnitsReported {
     }
 
     fn total(&self) -> u64 {
-        self.reading + self.used
+        self.readings.values().sum::<u64>() + self.used
     }
 }

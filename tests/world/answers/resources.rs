@@ -1,6 +1,7 @@
 //! Projects and resources, what the platform asks for, and the history of an account.
 
 use serde_json::{Value, json};
+use tollgate_local::format_time;
 
 use crate::answers::recorder::{Recorder, bonus, last};
 use crate::support::{HOUR, PLATFORM};
@@ -108,6 +109,7 @@ pub(super) async fn platform(r: &mut Recorder<'_>) {
     r.ask(&acting, "the start failed before", &stop, &failed).await;
 
     let usage = "POST /v1/usage";
+    let now = format_time(r.world.cloud.now());
     let of = |project: &str, sku: &str, more: Value| {
         let mut body = json!({"project": project, "sku": sku});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -116,7 +118,9 @@ pub(super) async fn platform(r: &mut Recorder<'_>) {
     for (case, body) in [
         ("good", of(project, "tokens", json!({"reading": "100"}))),
         ("not newer", of(project, "tokens", json!({"reading": "50"}))),
-        ("a level", of(project, "tokens", json!({"gauge": "disk", "level": "50"}))),
+        ("a level", of(project, "tokens", json!({"gauge": "disk", "level": "50", "at": now}))),
+        ("not lower", of(project, "tokens", json!({"gauge": "disk", "level": "51", "at": now}))),
+        ("a level at no time", of(project, "tokens", json!({"level": "50"}))),
         ("a quantity", of(project, "tokens", json!({"quantity": "5", "id": "one"}))),
         ("the same quantity", of(project, "tokens", json!({"quantity": "5", "id": "one"}))),
         ("another under the same id", of(project, "tokens", json!({"quantity": "6", "id": "one"}))),

@@ -1,13 +1,15 @@
 //! Gauges: what is kept, such as gigabytes. A gauge shows a level, and each level counts until the next
 //! report, in unit-hours: its quantity times its time.
 
+use std::cmp::Ordering;
+
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::{READING_ATTEMPTS, ReportOutcome, ReportRules, UsageReport, label_set};
 use crate::domain::ids::{AccountId, CounterName};
 use crate::domain::money::Quantity;
 use crate::domain::timestamp::{HOUR, Timestamp};
-use crate::domain::usage::{LEVEL_LATE_SECONDS_MAX, LEVEL_SECONDS_MAX, UsageLabels, level_hours};
+use crate::domain::usage::{LATE_SECONDS_MAX, UsageLabels, level_hours};
 use crate::store::accounts::quantity;
 use crate::store::item::{
     StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
@@ -18,12 +20,12 @@ use crate::store::{Store, StoreError};
 /// A level that was reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct KnownLevel {
-    level: Quantity,
-    /// The start of the level (UTC).
+    /// The start of the level (UTC), by the clock of the platform.
     since: Timestamp,
-    /// Until when it is counted.
-    counted_to: Timestamp,
+    level: Quantity,
     labels: UsageLabels,
+    /// The end of what is counted (UTC), by our clock.
+    counted_to: Timestamp,
 }
 
 /// Usage that one transaction counts, and the gauge after it.
@@ -33,6 +35,15 @@ struct GaugeStep {
     used: Quantity,
     after: KnownLevel,
     is_last: bool,
+}
+
+#[derive(Clone, Copy)]
+enum StepOutcome {
+    Counted,
+    /// Another report was faster.
+    Interfered,
+    /// The hour is full.
+    TooMuch,
 }
 
 impl Store {
@@ -53,40 +64,54 @@ impl Store {
             return Ok(ReportOutcome::TooMuch);
         }
         let mut counted = Quantity::ZERO;
-        let mut attempts = 0;
-        while attempts < READING_ATTEMPTS {
-            let before = self.known_level(account, report, gauge).await?;
-            if let Some(known) = before.as_ref().filter(|known| !known.is_before(report, level)) {
-                return Ok(ReportOutcome::NotNewer(known.level));
-            }
-            let step = GaugeStep::next(before.as_ref(), report, level, rules.now);
-            let write = self.gauge_write(account, report, gauge, before.as_ref(), &step.after)?;
-            let written = match before.filter(|_| step.used != Quantity::ZERO) {
-                Some(KnownLevel { labels, .. }) => {
-                    self.note_late(account, step.from, rules.now).await?;
-                    let used = UsageReport { at: step.from, labels, ..report.clone() };
-                    self.write_usage(account, &used, step.used, (gauge.as_str(), &write)).await?
+        for _ in 0..READING_ATTEMPTS {
+            let mut known = self.known_level(account, report, gauge).await?;
+            loop {
+                if let Some(known) = known.as_ref().filter(|known| !known.is_before(report, level))
+                {
+                    return Ok(ReportOutcome::NotNewer(known.level));
                 }
-                None => self.write(&[write]).await?,
-            };
-            let is_written = match written {
-                WriteOutcome::Done => true,
-                WriteOutcome::Refused(mut obstacles) => match obstacles.found.remove(&0) {
-                    // The answer to the first attempt may have been lost.
-                    Some(found) => found.as_ref().map(KnownLevel::read) == Some(Ok(step.after)),
-                    None => return Ok(ReportOutcome::TooMuch),
-                },
-            };
-            if !is_written {
-                attempts += 1;
-                continue;
-            }
-            counted = counted.and(step.used);
-            if step.is_last {
-                return Ok(ReportOutcome::Counted(counted));
+                let step = GaugeStep::next(known.as_ref(), report, level, rules.now);
+                match self.take_step(account, report, gauge, (known.as_ref(), &step), rules).await?
+                {
+                    StepOutcome::Counted => {}
+                    StepOutcome::Interfered => break,
+                    StepOutcome::TooMuch => return Ok(ReportOutcome::TooMuch),
+                }
+                counted = counted.and(step.used);
+                if step.is_last {
+                    return Ok(ReportOutcome::Counted(counted));
+                }
+                known = Some(step.after);
             }
         }
-        Err(StoreError::Contended { attempts: u32::try_from(attempts).unwrap_or(u32::MAX) })
+        Err(StoreError::Contended { attempts: u32::try_from(READING_ATTEMPTS).unwrap_or(u32::MAX) })
+    }
+
+    async fn take_step(
+        &self,
+        account: &AccountId,
+        report: &UsageReport,
+        gauge: &CounterName,
+        (known, step): (Option<&KnownLevel>, &GaugeStep),
+        rules: ReportRules,
+    ) -> Result<StepOutcome, StoreError> {
+        let write = self.gauge_write(account, report, gauge, known, &step.after)?;
+        let written = match known.filter(|_| step.used != Quantity::ZERO) {
+            Some(KnownLevel { labels, .. }) => {
+                self.note_late(account, step.from, rules.now).await?;
+                let used = UsageReport { at: step.from, labels: labels.clone(), ..report.clone() };
+                self.write_usage(account, &used, step.used, (gauge.as_str(), &write)).await?
+            }
+            None => self.write(&[write]).await?,
+        };
+        let WriteOutcome::Refused(mut obstacles) = written else { return Ok(StepOutcome::Counted) };
+        let Some(found) = obstacles.found.remove(&0) else { return Ok(StepOutcome::TooMuch) };
+        let found = found.as_ref().map(KnownLevel::read).transpose();
+        let found = found.map_err(malformed(format!("a gauge of {account}")))?;
+        // The answer to the first attempt may have been lost.
+        let is_ours = found.as_ref() == Some(&step.after);
+        Ok(if is_ours { StepOutcome::Counted } else { StepOutcome::Interfered })
     }
 
     async fn known_level(
@@ -136,10 +161,14 @@ impl Store {
 }
 
 impl KnownLevel {
-    /// Whether a report is newer. Of two reports of one second the last one counts.
+    /// Whether a report is newer. Of all levels of one second the lowest counts, in any order and
+    /// however often they are repeated.
     fn is_before(&self, report: &UsageReport, level: Quantity) -> bool {
-        report.at > self.since
-            || (report.at == self.since && (level, &report.labels) != (self.level, &self.labels))
+        match start_of(report).cmp(&self.since) {
+            Ordering::Less => false,
+            Ordering::Equal => (level, &report.labels) < (self.level, &self.labels),
+            Ordering::Greater => true,
+        }
     }
 
     fn read(item: &StoredItem) -> Result<KnownLevel, String> {
@@ -166,17 +195,17 @@ impl GaugeStep {
     ) -> GaugeStep {
         let known_to = before.map_or(report.at, |known| known.counted_to);
         let new = KnownLevel {
+            since: start_of(report),
             level,
-            since: report.at,
+            labels: report.labels.clone(),
             // Another report may have counted further and died.
             counted_to: known_to.max(report.at),
-            labels: report.labels.clone(),
         };
         let (from, used) = (report.at, Quantity::ZERO);
         let last = GaugeStep { from, used, after: new.clone(), is_last: true };
         let Some(known) = before.filter(|known| known.level != Quantity::ZERO) else { return last };
-        let ends_at = report.at.min(known.since.plus(LEVEL_SECONDS_MAX));
-        let from = known.counted_to.max(now.plus(-LEVEL_LATE_SECONDS_MAX));
+        let ends_at = report.at.min(known.since.plus(LATE_SECONDS_MAX));
+        let from = known.counted_to.max(now.plus(-LATE_SECONDS_MAX));
         if from >= ends_at {
             return last;
         }
@@ -185,6 +214,12 @@ impl GaugeStep {
         let after = if is_last { new } else { KnownLevel { counted_to, ..known.clone() } };
         GaugeStep { from, used: level_hours(known.level, from, counted_to), after, is_last }
     }
+}
+
+/// The start of a level by the clock of the platform, which may be ahead of ours. By our own, a repeat
+/// of the report would be newer than the report.
+fn start_of(report: &UsageReport) -> Timestamp {
+    report.stated_at.unwrap_or(report.at)
 }
 
 fn sort_key(report: &UsageReport, gauge: &CounterName) -> String {

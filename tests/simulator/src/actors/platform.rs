@@ -29,7 +29,7 @@ impl SimulatedCustomer {
     pub async fn report_usage(self, chance: Chance, until: time::UtcDateTime) {
         let Some(pause_minutes) = self.habits.report_minutes else { return };
         let clock = self.requester.cloud.parts().network.parts().clock;
-        let (mut reading, has_counter) = (0, chance.happens(500));
+        let (mut reading, mut restarts, has_counter) = (0, 0, chance.happens(500));
         // The same all the time, so that what is kept follows from the first and the last report.
         let level = (!has_counter && chance.happens(400)).then(|| chance.number(1..3_000));
         while clock.now() < until {
@@ -41,8 +41,14 @@ impl SimulatedCustomer {
                 report["level"] = json!(level.to_string());
                 report["at"] = json!(clock.now().format(&Rfc3339).unwrap_or_default());
             } else if has_counter {
+                if chance.happens(80) {
+                    (reading, restarts) = (0, restarts + 1);
+                }
                 reading += chance.number(..20_000);
                 report["reading"] = json!(reading.to_string());
+                if restarts > 0 {
+                    report["counter"] = json!(format!("process-{restarts}"));
+                }
             } else {
                 report["quantity"] = json!(chance.number(1..20_000).to_string());
                 report["id"] = json!(format!("u-{:016x}", chance.number(..)));
