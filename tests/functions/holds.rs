@@ -183,6 +183,22 @@ async fn a_hold_that_is_over_takes_one_capture_more() {
 }
 
 #[tokio::test]
+async fn a_hold_has_expired_though_its_capture_was_written_first() {
+    let gateway = Gateway::with_credit("10").await;
+    let id = gateway.held("6", "10:01:00").await;
+    let rows = gateway.api.rows(ALICE).await;
+    let faults = &gateway.api.ledger.faults;
+    let expiry = Calls::of(Operation::TransactWriteItems).containing("hold_expired");
+    faults.set(expiry, DynamoFault::Refused);
+    let late = gateway.capture(&id, "1", "10:12:00").await;
+    assert_eq!((late.status, &late.body["balance"]), (200, &json!("9.00")), "{late:?}");
+    assert_eq!(gateway.show(&id, "10:13:00").await["status"], "expired");
+    let event = Gateway::event(RELEASE, "10:13:00").at("hold", &id);
+    assert_eq!(gateway.ask(event).await.body["status"], "expired");
+    assert_eq!(gateway.api.rows(ALICE).await, rows + 1, "one row captured and ended it");
+}
+
+#[tokio::test]
 async fn a_hold_ends_with_its_account_and_takes_one_capture_more() {
     let gateway = Gateway::with_credit("10").await;
     let id = gateway.held("6", "10:01:00").await;
@@ -288,11 +304,11 @@ async fn lost_answers_neither_hold_nor_capture_twice() {
     {
         let gateway = Gateway::with_credit("10").await;
         let faults = &gateway.api.ledger.faults;
-        faults.set(Calls::of(Operation::TransactWriteItems).nth(0), fault);
+        faults.set(Calls::of(Operation::TransactWriteItems).nth(1), fault);
         let made = gateway.ask(gateway.hold("6", "10:01:00").key("h-1")).await;
         let id = made.body["id"].as_str().unwrap();
         faults.clear();
-        faults.set(Calls::of(Operation::TransactWriteItems).nth(0), fault);
+        faults.set(Calls::of(Operation::TransactWriteItems).nth(1), fault);
         let captured = gateway.capture(id, "5", "10:02:00").await;
         assert_eq!((captured.status, &captured.body["balance"]), (200, &json!("5.00")));
         assert_eq!(gateway.balance().await, named("5"));

@@ -165,8 +165,12 @@ impl Calls {
     }
 
     /// Of these, only the n-th, counted from 1.
+    ///
+    /// # Panics
+    /// If n is 0, which would be no call.
     #[must_use]
     pub fn nth(self, n: usize) -> Self {
+        assert!(n > 0, "calls are counted from 1");
         Self { first: n, last: n, ..self }
     }
 

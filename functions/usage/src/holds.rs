@@ -230,7 +230,7 @@ pub(crate) async fn release(billing: &Billing, call: &ApiCall) -> Result<ApiAnsw
     let command = |_: &AccountState| Ok(Command::ReleaseHold { hold: made.id });
     let (end, answer) = match on.execute(call.cause(), Plan::on_state(&command)).await {
         Ok(row) => {
-            let end = HoldEnd::by(&row);
+            let end = end_by(&on, &made, &row).await?;
             let shown = made.shown(&row.state, end, row.event.at);
             (end, ApiAnswer::ok(&shown)?.of_row(row.seq))
         }
@@ -323,7 +323,30 @@ async fn end_and_state(
         Some(_) => None,
         None => end_row(billing, on, made).await?,
     };
-    Ok((ended.as_ref().map_or(HoldEnd::Released, HoldEnd::by), head.state))
+    let end = match &ended {
+        Some(row) => end_by(on, made, row).await?,
+        None => HoldEnd::Released,
+    };
+    Ok((end, head.state))
+}
+
+/// How the hold ended, by the row that ended it.
+async fn end_by(on: &OnAccount<'_>, made: &MadeHold, row: &Row) -> Result<HoldEnd, ApiError> {
+    // The row that closes or erases an account ends its holds, too.
+    let Change::Hold(change) = &row.event.change else { return Ok(HoldEnd::Released) };
+    Ok(match change {
+        HoldChange::HoldCaptured { .. } => HoldEnd::Captured,
+        HoldChange::HoldExpired { .. } => HoldEnd::Expired,
+        // No row had ended the hold. If the account still had it, its time was over.
+        HoldChange::CapturedLate { .. } => {
+            let before = on.row(row.seq.saturating_sub(1)).await?;
+            let had_it = before.state.hold(made.id).is_some();
+            if had_it { HoldEnd::Expired } else { HoldEnd::Released }
+        }
+        HoldChange::HoldReleased { .. }
+        | HoldChange::Held { .. }
+        | HoldChange::HoldExtended { .. } => HoldEnd::Released,
+    })
 }
 
 /// The hold in the path, as it was made.
@@ -404,20 +427,6 @@ enum HoldEnd {
 }
 
 impl HoldEnd {
-    /// By the row that ended it.
-    fn by(row: &Row) -> HoldEnd {
-        // The row that closes or erases an account ends its holds, too.
-        let Change::Hold(change) = &row.event.change else { return HoldEnd::Released };
-        match change {
-            HoldChange::HoldCaptured { .. } => HoldEnd::Captured,
-            HoldChange::HoldExpired { .. } => HoldEnd::Expired,
-            HoldChange::HoldReleased { .. }
-            | HoldChange::CapturedLate { .. }
-            | HoldChange::Held { .. }
-            | HoldChange::HoldExtended { .. } => HoldEnd::Released,
-        }
-    }
-
     fn name(self) -> &'static str {
         match self {
             HoldEnd::Captured => "captured",
