@@ -14,12 +14,14 @@ mod disputes;
 mod fraud_warnings;
 mod hand_payments;
 mod pages;
+mod recovery;
 pub mod refill;
 mod reversals;
 mod trial;
 
 pub use cards::CardAsked;
 pub use pages::PagePlace;
+pub use recovery::{RecoveredPayment, Recovery};
 
 use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, CustomerId};

@@ -37,6 +37,7 @@ mod account_stripe_support;
 mod account_support;
 mod admin;
 mod admin_health;
+mod admin_recovery;
 mod auto_refill;
 mod auto_refill_by_hand;
 mod auto_refill_confirmation;

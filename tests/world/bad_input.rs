@@ -93,6 +93,7 @@ impl<'w> Scene<'w> {
             | "DELETE /v1/payment-methods/{id}"
             | "POST /v1/portal-sessions"
             | "POST /v1/holds/{hold}/release"
+            | "POST /v1/admin/payments/{id}/recover"
             | "POST /v1/account/start"
             | "POST /v1/account/restore"
             | "POST /v1/projects/{project}/resources/{id}/start"

@@ -358,6 +358,8 @@ async fn every_route_answers_as_it_is_described() {
     reader.get(&admin, "/v1/admin/health", "").await;
     let payment = format!("/v1/admin/payments/{}", ada.payment("topup"));
     reader.send(&admin, "GET /v1/admin/payments/{id}", &payment, &Value::Null).await;
+    let recover = format!("{payment}/recover");
+    reader.send(&admin, "POST /v1/admin/payments/{id}/recover", &recover, &Value::Null).await;
     let account = "/v1/admin/accounts/ada";
     let of = |verb: &str| {
         (format!("POST /v1/admin/accounts/{{account}}/{verb}"), format!("{account}/{verb}"))

@@ -459,6 +459,7 @@ async fn the_operator_does_everything(world: &World) {
     world.read(&world.operator, &format!("{account}/verify")).await;
     let payment = carol.payment("topup");
     world.read(&world.operator, &format!("/v1/admin/payments/{payment}")).await;
+    recover_what_no_event_told(world, &carol).await;
     world
         .ask(&world.operator, "POST", &format!("{account}/close"), &json!({"reason": "a test"}))
         .await;
@@ -468,6 +469,22 @@ async fn the_operator_does_everything(world: &World) {
     let gone = world.customer("gone");
     gone.read("/v1/account/closing").await;
     gone.write("DELETE", "/v1/account", &json!({"balance": "0.00"})).await;
+}
+
+/// Staff record a payment and its refund before Stripe tells of them.
+async fn recover_what_no_event_told(world: &World, customer: &Customer<'_>) {
+    world.fault(json!({"fault": "drop", "delivery": "webhook", "times": 0}));
+    let page = customer.page(&json!({"amount": "10.00"})).await;
+    customer.pay(&page, GOOD_CARD).await;
+    let path = |id: &str| format!("/v1/admin/payments/{id}/recover");
+    let session = page["id"].as_str().unwrap();
+    let found = world.write(&world.operator, "POST", &path(session), &json!({})).await;
+    assert_eq!(found["outcome"], "credited", "{found}");
+    let payment = found["row"]["stripe"]["payment_intent"].as_str().unwrap();
+    world.stripe().refund_in_dashboard(payment, Some(500)).unwrap();
+    let found = world.write(&world.operator, "POST", &path(payment), &json!({})).await;
+    assert_eq!((&found["outcome"], &found["taken_back"]), (&json!("already_credited"), &json!(1)));
+    world.no_faults();
 }
 
 /// The local cloud has no CloudFormation, which would ask when the stack is made.

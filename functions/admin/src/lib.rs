@@ -1,6 +1,6 @@
 //! The API for the operator's staff: prices, payments by Stripe ID, bonuses, corrections, and the
-//! standing of an account. Every route needs the scope `tollgate/admin`, and every change needs a
-//! reason.
+//! standing of an account. Every route needs the scope `tollgate/admin`, and every change that staff decide
+//! needs a reason.
 
 mod accounts;
 mod health;
@@ -42,6 +42,7 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
         "GET /v1/admin/prices" => prices::get(billing, call).await,
         "PUT /v1/admin/prices" => prices::put(billing, call).await,
         "GET /v1/admin/payments/{id}" => payments::get(clients, call).await,
+        "POST /v1/admin/payments/{id}/recover" => payments::recover(clients, call).await,
         "GET /v1/admin/health" => health::get(clients, call).await,
         "GET /v1/admin/accounts/{account}" => accounts::get(billing, call).await,
         "GET /v1/admin/accounts/{account}/verify" => accounts::verify(billing, call).await,

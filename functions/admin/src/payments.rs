@@ -1,12 +1,14 @@
-//! `GET /v1/admin/payments/{id}`: the account and row of a Stripe ID, and the payment's status at
-//! Stripe. Support uses it to find a payment.
+//! Payments by their Stripe IDs. `GET /v1/admin/payments/{id}` finds account and row, and the payment's
+//! status at Stripe. `POST …/recover` records a payment whose events never came.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tollgate::domain::ids::{AccountId, PaymentId};
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::payments::payments;
 use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::payments::{PaymentError, RecoveredPayment, Recovery};
 use tollgate::runtime::billing::Billing;
 use tollgate::views::transaction::Transaction;
 
@@ -14,6 +16,9 @@ use crate::AdminClients;
 
 /// The prefixes of Stripe IDs that can be looked up.
 const PREFIXES: [&str; 9] = ["cs_", "pi_", "ch_", "in_", "cus_", "re_", "pyr_", "dp_", "du_"];
+
+/// The prefixes of Stripe IDs that can be recovered.
+const RECOVERED: [&str; 3] = ["cs_", "pi_", "in_"];
 
 /// A payment in the ledger and at Stripe.
 #[derive(Debug, Serialize)]
@@ -25,6 +30,21 @@ struct PaymentView {
     stripe: Option<Map<String, Value>>,
     /// The error from Stripe. The ledger's part of the answer is still valid.
     stripe_error: Option<String>,
+}
+
+/// What a recovery found.
+#[derive(Debug, Serialize)]
+struct RecoveryView {
+    id: String,
+    /// `credited`, `already_credited`, `pending` or `unpaid`.
+    outcome: &'static str,
+    /// Stripe's status of a payment that is not paid.
+    stripe_status: Option<String>,
+    account: Option<String>,
+    /// The row that credited it.
+    row: Option<Transaction>,
+    /// How many refunds and disputes were recorded now.
+    taken_back: u32,
 }
 
 /// The account and row of an ID.
@@ -57,6 +77,55 @@ pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAns
     let shown =
         PaymentView { id: id.to_string(), account: account.to_string(), row, stripe, stripe_error };
     Ok(ApiAnswer::ok(&shown)?.of_row(seq))
+}
+
+/// Handles `POST /v1/admin/payments/{id}/recover`. Nothing is credited that Stripe did not receive, and
+/// nothing twice: a recovery takes the claims of the events that never came.
+pub(crate) async fn recover(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    call.no_body()?;
+    let billing = &clients.billing;
+    let id: PaymentId = call.path("id")?;
+    if !RECOVERED.iter().any(|prefix| id.as_str().starts_with(prefix)) {
+        let why = "id: must begin with cs_, pi_ or in_.";
+        return Err(Problem::new(ProblemCode::InvalidParameter, why)
+            .with("parameter", "id")
+            .into());
+    }
+    let payments = payments(billing, &clients.stripe, call).await?;
+    let recovery = payments.recover(&id).await.map_err(|failure| match failure {
+        PaymentError::Mismatch { .. } | PaymentError::UnknownCustomer { .. } => {
+            Problem::new(ProblemCode::Unusable, format!("Not credited: {failure}.")).into()
+        }
+        PaymentError::Fault(_) | PaymentError::Refused(_) | PaymentError::Stripe(_) => {
+            ApiError::from(failure)
+        }
+    })?;
+    let mut view = RecoveryView {
+        id: id.to_string(),
+        outcome: "unpaid",
+        stripe_status: None,
+        account: None,
+        row: None,
+        taken_back: 0,
+    };
+    match recovery {
+        Recovery::Credited(RecoveredPayment { account, seq, is_new, taken_back }) => {
+            let on = OnAccount::named(billing, call, &account);
+            view.row = Some(on.transaction(&on.row(seq).await?).await?);
+            view.outcome = if is_new { "credited" } else { "already_credited" };
+            (view.account, view.taken_back) = (Some(account.to_string()), taken_back);
+            return Ok(ApiAnswer::ok(&view)?.of_account(&account).of_row(seq));
+        }
+        Recovery::Pending { account } => {
+            (view.outcome, view.account) = ("pending", Some(account.to_string()));
+        }
+        Recovery::Unpaid { status } => view.stripe_status = Some(status),
+        Recovery::Unknown => {
+            let why = format!("Stripe has no payment of this installation with the ID {id}.");
+            return Err(Problem::new(ProblemCode::NotFound, why).into());
+        }
+    }
+    ApiAnswer::ok(&view)
 }
 
 /// Finds the account and row of a payment. The claim of a payment is written with its row. The

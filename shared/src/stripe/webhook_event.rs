@@ -498,7 +498,11 @@ fn cards_of(id: Option<&Id>) -> Result<StripeNews, String> {
     Ok(customer(id).map_or(StripeNews::Ignored, |customer| StripeNews::Cards { customer }))
 }
 
-fn refund(refund: &StripeRefund) -> Result<StripeNews, String> {
+/// A refund, as it is.
+///
+/// # Errors
+/// What cannot be understood, in words.
+pub(crate) fn refund(refund: &StripeRefund) -> Result<StripeNews, String> {
     let course = match refund.status.as_deref() {
         Some("pending" | "requires_action" | "succeeded") => RefundCourse::Goes,
         Some("failed" | "canceled") => RefundCourse::CameBack,
@@ -511,6 +515,15 @@ fn refund(refund: &StripeRefund) -> Result<StripeNews, String> {
         cents: refund.amount.ok_or("amount is missing")?,
         course,
     }))
+}
+
+/// A dispute as it is now, of which no event is known.
+///
+/// # Errors
+/// What cannot be understood, in words.
+pub(crate) fn dispute_now(news: &StripeDispute) -> Result<StripeNews, String> {
+    let is_closed = matches!(news.status.as_deref(), Some("won" | "lost"));
+    dispute(news, if is_closed { "charge.dispute.closed" } else { "charge.dispute.created" })
 }
 
 /// An inquiry (`warning_…`) takes nothing and freezes nothing: it is no dispute yet. When it

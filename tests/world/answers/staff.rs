@@ -39,6 +39,12 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
     r.ask(&admin, "good", &format!("GET /v1/admin/payments/{payment}"), null).await;
     r.ask(&admin, "no such payment", "GET /v1/admin/payments/pi_nothing", null).await;
     r.ask(&admin, "no id of Stripe's", "GET /v1/admin/payments/nothing", null).await;
+    let recover = |id: &str| format!("POST /v1/admin/payments/{id}/recover");
+    r.ask(&admin, "credited already", &recover(&payment), null).await;
+    let open = r.world.customer("ada").page(&json!({"amount": "10.00"})).await;
+    r.ask(&admin, "not paid", &recover(open["id"].as_str().unwrap()), null).await;
+    r.ask(&admin, "no such payment", &recover("pi_nothing"), null).await;
+    r.ask(&admin, "a refund", &recover("re_nothing"), null).await;
 
     let reason = json!({"reason": "a test"});
     let of = |method: &str, account: &str, verb: &str| {

@@ -1,11 +1,15 @@
-//! Disputes.
+//! Disputes, and refunds.
 
+use serde::de::DeserializeOwned;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 
 use super::Fields;
-use crate::domain::ids::DisputeId;
-use crate::stripe::objects::StripeDispute;
+use crate::domain::ids::{DisputeId, PaymentId};
+use crate::stripe::objects::{ObjectList, StripeDispute, StripeRefund};
 use crate::stripe::{Stripe, StripeError};
+
+/// The most objects of a page at Stripe.
+const PAGE_OBJECTS: u32 = 100;
 
 impl Stripe {
     /// A dispute, with its charge.
@@ -22,5 +26,38 @@ impl Stripe {
         let query = Fields::from([("expand[]", "charge".to_owned())]);
         let path = format!("/disputes/{dispute}");
         self.connection.ask(RequestBuilder::new(StripeMethod::Get, path).query(&query)).await
+    }
+
+    /// The disputes of a payment, newest first. It has a few at the most.
+    ///
+    /// # Errors
+    /// [`StripeError`]
+    pub async fn disputes_of(
+        &self,
+        payment: &PaymentId,
+    ) -> Result<Vec<StripeDispute>, StripeError> {
+        self.of_payment("/disputes", payment).await
+    }
+
+    /// The newest hundred refunds of a payment, newest first.
+    ///
+    /// # Errors
+    /// [`StripeError`]
+    pub async fn refunds_of(&self, payment: &PaymentId) -> Result<Vec<StripeRefund>, StripeError> {
+        self.of_payment("/refunds", payment).await
+    }
+
+    async fn of_payment<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        payment: &PaymentId,
+    ) -> Result<Vec<T>, StripeError> {
+        let query = Fields::from([
+            ("payment_intent", payment.to_string()),
+            ("limit", PAGE_OBJECTS.to_string()),
+        ]);
+        let request = RequestBuilder::new(StripeMethod::Get, path).query(&query);
+        let page: ObjectList<T> = self.connection.ask(request).await?;
+        Ok(page.data)
     }
 }
