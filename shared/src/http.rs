@@ -14,3 +14,5 @@ pub mod handler;
 #[cfg(all(feature = "http", feature = "stripe"))]
 pub mod payments;
 pub mod problem;
+#[cfg(all(feature = "http", feature = "shell"))]
+pub mod transactions;

@@ -18,6 +18,7 @@ const PRICES: &str = "GET /v1/admin/prices";
 const PUT_PRICES: &str = "PUT /v1/admin/prices";
 const PAYMENT: &str = "GET /v1/admin/payments/{id}";
 const ACCOUNT: &str = "GET /v1/admin/accounts/{account}";
+const TRANSACTIONS: &str = "GET /v1/admin/accounts/{account}/transactions";
 const VERIFY: &str = "GET /v1/admin/accounts/{account}/verify";
 const BONUS: &str = "POST /v1/admin/accounts/{account}/bonus";
 const CORRECTION: &str = "POST /v1/admin/accounts/{account}/correction";
@@ -356,6 +357,39 @@ async fn staff_gives_corrects_freezes_suspends_and_closes_each_once() {
             r#""closed" "28.50" "closed" false"#,
         ]
     );
+}
+
+#[tokio::test]
+async fn history_for_staff_says_who_did_it_and_why() {
+    let api = with_credit("25").await;
+    ask(&api, bonus("5")).await;
+    let other = ApiEvent::by("staff-2", FREEZE, "10:40:00").scope("tollgate/admin");
+    let freeze = other.at("account", ALICE).json(&json!({"reason": "a test"}));
+    assert_eq!(ask(&api, freeze).await.status, 200);
+    let listed = ask(&api, staff(TRANSACTIONS, "10:50:00").with("include", "all")).await;
+    let told = listed.body["items"].as_array().unwrap().iter();
+    let told: Vec<String> = told
+        .map(|item| format!("{} {} {}", item["row"]["type"], item["by"], item["reason"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#""frozen" "staff-2" "a test""#,
+            r#""bonus" "staff" "sorry""#,
+            r#""topup" null null"#,
+            r#""opened" null null"#,
+        ]
+    );
+    let newest = staff(TRANSACTIONS, "10:50:00").with("limit", "1");
+    let page = ask(&api, newest).await.body;
+    assert_eq!(page["items"][0]["row"]["type"], "bonus");
+    let rest = staff(TRANSACTIONS, "10:50:00").with("cursor", page["next"].as_str().unwrap());
+    assert_eq!(ask(&api, rest).await.body["items"][0]["row"]["type"], "topup");
+    let nobody = staff(TRANSACTIONS, "10:50:00").at("account", "nobody");
+    refused(&api, nobody, 404, "not_found").await;
+    refused(&api, staff(TRANSACTIONS, "10:50:00").with("limit", "0"), 400, "invalid_parameter")
+        .await;
+    check(&api.ledger, ALICE).await;
 }
 
 #[tokio::test]

@@ -457,6 +457,7 @@ async fn the_operator_does_everything(world: &World) {
     }
     world.read(&world.operator, account).await;
     world.read(&world.operator, &format!("{account}/verify")).await;
+    world.read(&world.operator, &format!("{account}/transactions")).await;
     let payment = carol.payment("topup");
     world.read(&world.operator, &format!("/v1/admin/payments/{payment}")).await;
     recover_what_no_event_told(world, &carol).await;

@@ -20,10 +20,12 @@ use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
 use tollgate::http::payments::payments;
 use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::http::transactions;
 use tollgate::payments::PaymentError;
 use tollgate::payments::refill::RefillStep;
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{ChainError, Plan};
+use tollgate::views::transaction::Transaction;
 
 use crate::AdminClients;
 use crate::quotas::QuotasView;
@@ -106,6 +108,17 @@ struct OpenHoldView {
     expires_at: String,
 }
 
+/// A row for staff.
+#[derive(Debug, Serialize)]
+struct StaffTransaction {
+    /// As its customer is shown it.
+    row: Transaction,
+    /// Who of the staff caused it: the `sub` of the token. Null for rows of formats before 6.
+    by: Option<String>,
+    /// Why, in their words.
+    reason: Option<String>,
+}
+
 #[derive(Debug, Serialize)]
 struct AbandonedRefillView {
     account: String,
@@ -167,6 +180,19 @@ fn shown_hold(hold: &Hold) -> OpenHoldView {
         held: hold.amount().to_string(),
         expires_at: hold.expires_at.to_string(),
     }
+}
+
+/// Handles `GET …/transactions`: the account's rows, newest first, as its customer asks for them.
+/// Reading them settles nothing.
+pub(crate) async fn transactions(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let account: AccountId = call.path("account")?;
+    let on = OnAccount::named(billing, call, &account);
+    let show = |row: &Row, shown| StaffTransaction {
+        row: shown,
+        by: row.event.cause.staff().map(ToString::to_string),
+        reason: row.event.reason().map(str::to_owned),
+    };
+    ApiAnswer::ok(&transactions::page(&on, call, &transactions::OF_JSON, show).await?)
 }
 
 /// Handles `GET …/verify`: checks the whole chain.
@@ -299,7 +325,8 @@ pub(crate) async fn abandon_refill(
     let account: AccountId = call.path("account")?;
     handler::once(&clients.billing, &account, call, async {
         let payments = payments(&clients.billing, &clients.stripe, call).await?;
-        let (attempt, outcome) = match Box::pin(payments.abandon(&account, &reason)).await? {
+        let by = call.caller()?.subject.clone();
+        let (attempt, outcome) = match Box::pin(payments.abandon(&account, by, &reason)).await? {
             RefillStep::Failed { attempt, .. } => (attempt, "abandoned"),
             RefillStep::Charged { attempt } => (attempt, "credited"),
             RefillStep::Open { attempt, .. }
@@ -332,7 +359,7 @@ async fn on_state(
 ) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
     let on = OnAccount::named(billing, call, &account);
-    changed(&account, &on.execute(call.cause(), Plan::on_state(&command)).await?)
+    changed(&account, &on.execute(call.staff_cause()?, Plan::on_state(&command)).await?)
 }
 
 async fn on_view(
@@ -342,7 +369,7 @@ async fn on_view(
 ) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
     let on = OnAccount::named(billing, call, &account);
-    changed(&account, &on.execute(call.cause(), Plan::on_snapshot(&command)).await?)
+    changed(&account, &on.execute(call.staff_cause()?, Plan::on_snapshot(&command)).await?)
 }
 
 fn changed(account: &AccountId, row: &Row) -> Result<ApiAnswer, ApiError> {

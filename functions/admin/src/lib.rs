@@ -45,6 +45,9 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
         "POST /v1/admin/payments/{id}/recover" => payments::recover(clients, call).await,
         "GET /v1/admin/health" => health::get(clients, call).await,
         "GET /v1/admin/accounts/{account}" => accounts::get(billing, call).await,
+        "GET /v1/admin/accounts/{account}/transactions" => {
+            accounts::transactions(billing, call).await
+        }
         "GET /v1/admin/accounts/{account}/verify" => accounts::verify(billing, call).await,
         "PUT /v1/admin/accounts/{account}/quotas" => quotas::put(billing, call).await,
         "POST /v1/admin/accounts/{account}/bonus" => accounts::bonus(billing, call).await,

@@ -84,7 +84,7 @@ pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         resources: resources.unwrap_or(installation.resources),
         projects: projects.unwrap_or(installation.projects),
     };
-    let by = call.caller()?.account.to_string();
+    let by = call.caller()?.subject.to_string();
     // A repeated request must not undo what was decided since.
     handler::once_since(billing, &account, call, |at| {
         decide(billing, call, &account, QuotaDecision { quotas, by, at, reason })

@@ -222,7 +222,7 @@ pub(crate) fn finish(
     let DecisionOutcome { change, grants, funds, owed, kept } = outcome;
     let mut event = Event {
         at: now,
-        cause,
+        cause: cause.in_format(policy.row_format),
         change,
         grants,
         funds,

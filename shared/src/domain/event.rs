@@ -26,9 +26,10 @@ use serde::{Deserialize, Serialize};
 use crate::domain::account::{AccountState, Grant, KeptCharge, LowCause, RefillPurpose};
 use crate::domain::funds::FundDelta;
 use crate::domain::holds::HoldCut;
-use crate::domain::ids::{AccountId, RequestKey};
+use crate::domain::ids::{AccountId, RequestKey, StaffId};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::payment_records::RecordedChange;
+use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::yes_no;
 
@@ -63,6 +64,9 @@ stored_form::families! {
     /// Credit that is set aside.
     Hold(HoldChange),
 }
+
+/// The first format whose rows say who of the staff caused them.
+const STAFF_KNOWN: RowFormat = RowFormat::new(6);
 
 /// One fact about an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +137,12 @@ impl Event {
         self.funds.iter().map(|delta| delta.amount).sum()
     }
 
+    /// Why staff did it, in their words. Only rows of staff have one.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.change.family().reason()
+    }
+
     /// The change to the list of resources and meters.
     #[must_use]
     pub fn list_change(&self) -> ListChange<'_> {
@@ -159,7 +169,7 @@ impl Event {
     #[must_use]
     pub fn claims(&self, account: &AccountId) -> Vec<Claim> {
         let mut claims = self.change.family().claims(account);
-        if let Cause::Request { key, digest } = &self.cause {
+        if let Some((key, digest)) = self.cause.request() {
             claims.push(Claim {
                 key: request_claim(account, key),
                 on_existing: OnExisting::Stop,
@@ -197,9 +207,59 @@ pub enum Cause {
     },
     /// A request without a key. A retry may repeat its effect, as with plain HTTP.
     Command,
+    /// A request of the operator's staff. Rows of formats before 6 do not say whose it was, and have
+    /// one of the two above.
+    Staff {
+        #[serde(rename = "s")]
+        by: StaffId,
+        /// `None` of a request without a key.
+        #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+        request: Option<KeyedRequest>,
+    },
+}
+
+/// A request of staff with an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyedRequest {
+    /// The route and the `Idempotency-Key`.
+    #[serde(rename = "k")]
+    pub key: RequestKey,
+    /// SHA-256 of the request. The same key with another request is an error.
+    #[serde(rename = "d")]
+    pub digest: String,
 }
 
 impl Cause {
+    /// The key of the request and its digest, if it has a key.
+    #[must_use]
+    pub fn request(&self) -> Option<(&RequestKey, &String)> {
+        match self {
+            Cause::Request { key, digest }
+            | Cause::Staff { request: Some(KeyedRequest { key, digest }), .. } => {
+                Some((key, digest))
+            }
+            Cause::Time | Cause::Stripe | Cause::Command | Cause::Staff { request: None, .. } => {
+                None
+            }
+        }
+    }
+
+    /// Who of the operator's staff caused it.
+    #[must_use]
+    pub fn staff(&self) -> Option<&StaffId> {
+        if let Cause::Staff { by, .. } = self { Some(by) } else { None }
+    }
+
+    /// The same cause as rows of a format have it.
+    pub(crate) fn in_format(self, format: RowFormat) -> Cause {
+        let Cause::Staff { by, request } = self else { return self };
+        if format >= STAFF_KNOWN {
+            return Cause::Staff { by, request };
+        }
+        request
+            .map_or(Cause::Command, |KeyedRequest { key, digest }| Cause::Request { key, digest })
+    }
+
     fn is_time(&self) -> bool {
         *self == Cause::Time
     }

@@ -82,6 +82,8 @@ ids! {
     /// A customer: the `sub` of the token, at most 255 ASCII characters (OpenID Connect Core 1.0,
     /// section 2: "MUST NOT exceed 255 ASCII characters").
     AccountId, 255;
+    /// A member of the operator's staff: the `sub` of the token.
+    StaffId, 255;
     /// A group of resources of one account.
     ProjectId, 64;
     /// Anything billed by time.

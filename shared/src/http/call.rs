@@ -15,7 +15,7 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::event::Cause;
+use crate::domain::event::{Cause, KeyedRequest};
 use crate::domain::ids::RequestKey;
 use crate::domain::row::RowDigest;
 use crate::domain::timestamp::Timestamp;
@@ -188,6 +188,18 @@ impl ApiCall {
             Some(key) => Cause::Request { key, digest: self.digest().as_str().to_owned() },
             None => Cause::Command,
         }
+    }
+
+    /// The same for a request of the operator's staff, with who called.
+    ///
+    /// # Errors
+    /// [`ProblemCode::Unauthorized`] on a route without an authorizer.
+    pub fn staff_cause(&self) -> Result<Cause, Problem> {
+        let by = self.caller()?.subject.clone();
+        let request = self
+            .request_key()
+            .map(|key| KeyedRequest { key, digest: self.digest().as_str().to_owned() });
+        Ok(Cause::Staff { by, request })
     }
 
     /// Makes sure that there is an `Idempotency-Key`, for what must never happen twice.

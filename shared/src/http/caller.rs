@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use lambda_http::http::HeaderValue;
 
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, StaffId};
 use crate::domain::profile::EmailAddress;
 use crate::http::problem::{Problem, ProblemCode};
 use crate::runtime::settings::Settings;
@@ -24,6 +24,8 @@ const CLIENT_CLAIMS: [&str; 4] = ["azp", "client_id", "appid", "cid"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiCaller {
+    /// Who called: the token's `sub`.
+    pub subject: StaffId,
     /// For which account: the token's `sub`, or the one the platform named.
     pub account: AccountId,
     /// Whether that account is the token's own.
@@ -88,13 +90,13 @@ pub(super) fn read(
 ) -> Result<ApiCaller, Problem> {
     let unauthorized = |why: &str| Problem::new(ProblemCode::Unauthorized, why);
     let subject = claims.get("sub").ok_or_else(|| unauthorized("The token has no sub claim."))?;
-    let own: AccountId = subject
-        .parse()
-        .map_err(|_| unauthorized("The token's sub claim is not a valid account ID."))?;
+    let invalid = |_| unauthorized("The token's sub claim is not a valid account ID.");
+    let own: AccountId = subject.parse().map_err(invalid)?;
+    let subject: StaffId = subject.parse().map_err(invalid)?;
     let scopes = TokenScopes::of(claims, settings);
     let Some(other) = acting_for else {
         let email = claims.get(&settings.email_claim).and_then(|claim| claim.parse().ok());
-        return Ok(ApiCaller { account: own, acting: Acting::ForItself, email, scopes });
+        return Ok(ApiCaller { subject, account: own, acting: Acting::ForItself, email, scopes });
     };
     scopes.require(PLATFORM_SCOPE, || {
         format!("The Tollgate-Account header requires the scope {PLATFORM_SCOPE}.")
@@ -107,7 +109,7 @@ pub(super) fn read(
         )
         .with("parameter", "Tollgate-Account")
     })?;
-    Ok(ApiCaller { account, acting: Acting::ForAnother, email: None, scopes })
+    Ok(ApiCaller { subject, account, acting: Acting::ForAnother, email: None, scopes })
 }
 
 impl TokenScopes {

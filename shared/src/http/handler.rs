@@ -3,6 +3,8 @@
 //!
 //! A handler is three steps: [`read`], its own routes, [`respond`].
 
+use std::ops::Range;
+
 use lambda_http::http::StatusCode;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -23,7 +25,9 @@ use crate::http::call::{self, Acting, ApiCall};
 use crate::http::problem::{Problem, ProblemCode};
 use crate::runtime::billing::{Billing, Opening, Visit};
 use crate::runtime::settings::Settings;
-use crate::store::{CommandError, CommandOutcome, CommandReceipt, PaymentIds, Plan, StoreError};
+use crate::store::{
+    CommandError, CommandOutcome, CommandReceipt, PaymentIds, Plan, RowOrder, RowPage, StoreError,
+};
 use crate::views::transaction::{StripeObjects, Transaction, payment, transaction};
 
 /// Where credit is added, if the operator named no page.
@@ -489,6 +493,31 @@ impl<'a> OnAccount<'a> {
     pub async fn row(&self, seq: u64) -> Result<Row, StoreError> {
         let found = Box::pin(self.billing.store.row_with_lines(self.account(), seq)).await?;
         found.ok_or_else(|| RowError::Missing { expected: seq, found: seq }.into())
+    }
+
+    /// Some of the account's rows, as [`Store::rows`](crate::store::Store::rows).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn rows(
+        &self,
+        seqs: Range<u64>,
+        order: RowOrder,
+        limit: u32,
+    ) -> Result<RowPage, StoreError> {
+        self.billing.store.rows(self.account(), seqs, order, limit).await
+    }
+
+    /// The numbers of the rows in this range of time: `from` inclusive, `until` exclusive.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn numbers_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Range<u64>, StoreError> {
+        self.billing.store.numbers_between(self.account(), from, until).await
     }
 
     /// A resource as it is now, deleted or not. `None` if there is none, or none any more.

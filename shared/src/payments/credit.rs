@@ -407,7 +407,7 @@ impl Payments<'_> {
         let is_own = |event: &Event| match &event.cause {
             Cause::Request { key, .. } => !key.as_str().starts_with("agreement:"),
             Cause::Command => true,
-            Cause::Stripe | Cause::Time => false,
+            Cause::Stripe | Cause::Time | Cause::Staff { .. } => false,
         };
         let mut since_then =
             page.rows.iter().map(|row| &row.event).take_while(|event| event.at >= since);

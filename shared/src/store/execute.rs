@@ -295,7 +295,7 @@ impl Store {
         cause: &Cause,
         refusal: Refusal,
     ) -> Result<CommandOutcome, CommandError> {
-        let Cause::Request { key, digest } = cause else { return Err(refusal.into()) };
+        let Some((key, digest)) = cause.request() else { return Err(refusal.into()) };
         match self.answering_row(trigger.account, key, trigger.now).await? {
             Some(known) if known.digest.as_ref() == Some(digest) => {
                 Ok(CommandOutcome::AlreadyAppended(known))
@@ -455,9 +455,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         cause: &Cause,
         head: &ChainHead,
     ) -> Result<Option<ExistingClaim>, CommandError> {
-        let Cause::Request { key, digest } = cause else {
-            return Ok(None);
-        };
+        let Some((key, digest)) = cause.request() else { return Ok(None) };
         let Trigger { account, policy, .. } = self.trigger;
         let now = self.now(&head.state);
         let place = KeyPlace::of(head.format.max(policy.row_format));

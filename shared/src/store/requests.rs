@@ -28,7 +28,7 @@ use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
 };
 use super::{RecordOutcome, Store, StoreError};
-use crate::domain::event::{Cause, Event, request_claim};
+use crate::domain::event::{Event, request_claim};
 use crate::domain::ids::{AccountId, RequestKey};
 use crate::domain::row::RowDigest;
 use crate::domain::row_format::RowFormat;
@@ -128,8 +128,8 @@ impl Store {
         seq: u64,
         format: RowFormat,
     ) -> Result<Option<KeyWrite>, StoreError> {
-        let (Cause::Request { key, digest }, KeyPlace::Accounts) =
-            (&event.cause, KeyPlace::of(format))
+        let (Some((key, digest)), KeyPlace::Accounts) =
+            (event.cause.request(), KeyPlace::of(format))
         else {
             return Ok(None);
         };

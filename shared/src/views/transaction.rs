@@ -94,6 +94,7 @@ pub fn transaction(account: &AccountId, row: &Row) -> Transaction {
             Cause::Time => "time",
             Cause::Stripe => "stripe",
             Cause::Request { .. } | Cause::Command => "request",
+            Cause::Staff { .. } => "staff",
         },
         lines: lines(&event.change),
         stripe: payment(&event.change).map(|payment| StripeObjects {

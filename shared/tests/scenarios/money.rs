@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use tollgate::domain::account::PendingPayment;
 use tollgate::domain::command::{BonusGrant, Command};
 use tollgate::domain::event::{
-    CreditKind, DisputeOutcome, PaymentChange, PaymentFacts, PendingEnd, TakeBack,
+    Cause, CreditKind, DisputeOutcome, KeyedRequest, PaymentChange, PaymentFacts, PendingEnd,
+    TakeBack,
 };
 use tollgate::domain::money::Usd;
 use tollgate::domain::payment_records::{RecordedTotals, TakenTotals};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::taken;
+use tollgate::domain::row_format::RowFormat;
 
 use crate::world::{World, at, named};
 
@@ -320,4 +322,22 @@ fn corrections_and_bonuses_need_a_reason_and_an_amount() {
         BonusGrant { amount: named("5"), expires_at: at("11:00"), excludes: BTreeSet::new() };
     let expired = world.command("11:00", Command::Grant { bonus, reason: "hi".to_owned() }).err();
     assert_eq!(expired, Some(Refusal::ExpiryPast { now: at("11:00") }));
+}
+
+#[test]
+fn rows_say_who_of_the_staff_caused_them_from_format_6_on() {
+    let (key, digest) = (named("correction:k1"), "of the body".to_owned());
+    let request = Some(KeyedRequest { key, digest });
+    let with_key = Cause::Request { key: named("correction:k1"), digest: "of the body".to_owned() };
+    for (request, before) in [(request, with_key), (None, Cause::Command)] {
+        let staff = Cause::Staff { by: named("staff-1"), request };
+        for (format, expected) in [(5, &before), (6, &staff)] {
+            let mut world = World::with_credit("25");
+            (world.policy.row_format, world.cause) = (RowFormat::new(format), staff.clone());
+            let (amount, reason) = (named("1"), "a test".to_owned());
+            world.command("11:00", Command::Correct { amount, reason }).unwrap();
+            let cause = &world.events.last().unwrap().cause;
+            assert_eq!((cause, cause.request()), (expected, staff.request()), "{format}");
+        }
+    }
 }

@@ -56,6 +56,7 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
     for (method, verb, body) in [
         ("GET", "", null),
         ("GET", "/verify", null),
+        ("GET", "/transactions", null),
         ("PUT", "/quotas", &reason),
         ("POST", "/bonus", &good_bonus),
         ("POST", "/correction", &correction("1.00")),
@@ -104,6 +105,8 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
     r.ask_with(&admin, "without a key", &of("POST", "ada", "/bonus"), &[], &good_bonus).await;
     not_allowed(r, "ada", "frozen").await;
     r.ask(&admin, "good", &of("POST", "ada", "/unfreeze"), &reason).await;
+    let newest = of("GET", "ada", "/transactions?include=all&limit=2");
+    r.ask(&admin, "good", &newest, null).await;
     r.ask(&admin, "good", &of("POST", "ada", "/suspend"), &reason).await;
     r.ask(&admin, "suspended already", &of("POST", "ada", "/suspend"), &reason).await;
     not_allowed(r, "ada", "suspended by staff").await;

@@ -38,6 +38,11 @@ pub(crate) trait ChangeFamily {
         self.lines().is_some()
     }
 
+    /// Why staff did it, in their words.
+    fn reason(&self) -> Option<&str> {
+        None
+    }
+
     /// Unique keys of the change.
     fn claims(&self, _account: &AccountId) -> Vec<Claim> {
         Vec::new()

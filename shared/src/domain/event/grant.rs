@@ -61,6 +61,10 @@ variant_names! {
 }
 
 impl ChangeFamily for GrantChange {
+    fn reason(&self) -> Option<&str> {
+        if let GrantChange::Granted { reason, .. } = self { Some(reason) } else { None }
+    }
+
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         match self {
             GrantChange::Granted { .. } | GrantChange::GrantExpired { .. } => {}

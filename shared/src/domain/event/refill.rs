@@ -93,6 +93,10 @@ variant_names! {
 }
 
 impl ChangeFamily for RefillChange {
+    fn reason(&self) -> Option<&str> {
+        if let RefillChange::RefillFailed { reason, .. } = self { reason.as_deref() } else { None }
+    }
+
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         if let (RefillChange::RefillChanged { agreement, .. }, Some(trial)) =
             (self, &mut next.trial)

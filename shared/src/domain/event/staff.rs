@@ -52,6 +52,14 @@ impl ChangeFamily for StaffChange {
         }
     }
 
+    fn reason(&self) -> Option<&str> {
+        let (StaffChange::Frozen { reason }
+        | StaffChange::Unfrozen { reason }
+        | StaffChange::Corrected { reason }
+        | StaffChange::Erased { reason }) = self;
+        Some(reason)
+    }
+
     fn rate_before(&self, state: &AccountState) -> Option<Rate> {
         match self {
             StaffChange::Frozen { .. } | StaffChange::Unfrozen { .. } => None,

@@ -87,6 +87,22 @@ variant_names! {
 }
 
 impl ChangeFamily for StandingChange {
+    fn reason(&self) -> Option<&str> {
+        match self {
+            StandingChange::Suspended { note, .. } => note.as_deref(),
+            StandingChange::Closed { reason } | StandingChange::Reopened { reason, .. } => {
+                Some(reason)
+            }
+            StandingChange::Opened
+            | StandingChange::Resumed { .. }
+            | StandingChange::DeletionAnnounced { .. }
+            | StandingChange::DeletionDue
+            | StandingChange::Deleted
+            | StandingChange::ClosedByCustomer
+            | StandingChange::RestartPolicyChosen(_) => None,
+        }
+    }
+
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         match self {
             StandingChange::Opened => {}

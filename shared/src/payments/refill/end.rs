@@ -4,7 +4,7 @@
 use crate::domain::account::{AccountState, RefillAttempt};
 use crate::domain::command::Command;
 use crate::domain::event::{Cause, RefillDecline};
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, StaffId};
 use crate::domain::refusal::Refusal;
 use crate::payments::refill::{RefillStep, intent, open, purchase, stuck};
 use crate::payments::{PaymentError, PaymentOutcome, Payments, decline};
@@ -18,6 +18,15 @@ enum Voided {
     Void,
     Paid(Box<StripeInvoice>),
     StillOpen,
+}
+
+/// How an attempt ends without a charge.
+struct AttemptEnd<'t> {
+    decline: RefillDecline,
+    code: &'t str,
+    /// Why staff ended it.
+    reason: Option<&'t str>,
+    cause: Cause,
 }
 
 impl Payments<'_> {
@@ -47,6 +56,7 @@ impl Payments<'_> {
     pub async fn abandon(
         &self,
         account: &AccountId,
+        by: StaffId,
         reason: &str,
     ) -> Result<RefillStep, PaymentError> {
         let head = self.billing.store.head(account).await?;
@@ -71,8 +81,14 @@ impl Payments<'_> {
                 }
             }
         }
-        let (decline, reason) = (RefillDecline::NotCharged, Some(reason.to_owned()));
-        Box::pin(self.fail_because(account, &attempt, decline, "abandoned", reason)).await
+        let end = AttemptEnd {
+            decline: RefillDecline::NotCharged,
+            code: "abandoned",
+            reason: Some(reason),
+            // The request itself was noted under its key.
+            cause: Cause::Staff { by, request: None },
+        };
+        Box::pin(self.fail_as(account, &attempt, end)).await
     }
 
     pub(super) async fn paid(
@@ -212,25 +228,24 @@ impl Payments<'_> {
         decline: RefillDecline,
         code: &str,
     ) -> Result<RefillStep, PaymentError> {
-        self.fail_because(account, attempt, decline, code, None).await
+        let end = AttemptEnd { decline, code, reason: None, cause: Cause::Command };
+        self.fail_as(account, attempt, end).await
     }
 
-    async fn fail_because(
+    async fn fail_as(
         &self,
         account: &AccountId,
         attempt: &RefillAttempt,
-        decline: RefillDecline,
-        code: &str,
-        reason: Option<String>,
+        end: AttemptEnd<'_>,
     ) -> Result<RefillStep, PaymentError> {
-        let number = attempt.number;
+        let (AttemptEnd { decline, code, reason, cause }, attempt) = (end, attempt.number);
         let fail = |_: &AccountState| {
-            let code = code.to_owned();
-            Ok(Command::FailRefill { attempt: number, decline, code, reason: reason.clone() })
+            let (code, reason) = (code.to_owned(), reason.map(str::to_owned));
+            Ok(Command::FailRefill { attempt, decline, code, reason })
         };
-        match Box::pin(self.append(account, Cause::Command, Plan::on_state(&fail))).await {
+        match Box::pin(self.append(account, cause, Plan::on_state(&fail))).await {
             Ok(_) | Err(PaymentError::Refused(Refusal::AttemptNotOpen { .. })) => {
-                Ok(RefillStep::Failed { attempt: number, code: code.to_owned() })
+                Ok(RefillStep::Failed { attempt, code: code.to_owned() })
             }
             Err(failure) => Err(failure),
         }

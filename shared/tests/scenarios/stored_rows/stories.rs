@@ -15,7 +15,7 @@ use tollgate::domain::command::{
 };
 use tollgate::domain::event::{
     BilledLines, BillingChange, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event,
-    PaymentChange, PaymentFacts, PendingEnd, RefillDecline, TakeBack,
+    KeyedRequest, PaymentChange, PaymentFacts, PendingEnd, RefillDecline, TakeBack,
 };
 use tollgate::domain::holds::HoldId;
 use tollgate::domain::ids::RequestKey;
@@ -53,7 +53,20 @@ pub(super) fn all() -> Vec<World> {
         trial_used(),
         closed_and_erased(),
         holds(),
+        by_staff(),
     ]
+}
+
+/// A request of staff, with an idempotency key or without.
+fn by_staff_member(world: &mut World, time: &str, key: Option<&str>, command: Command) {
+    let request = key.map(|key| KeyedRequest {
+        key: named(key),
+        digest: RowDigest::of(&[key]).as_str().to_owned(),
+    });
+    let by = Cause::Staff { by: named("staff-1"), request };
+    let before = std::mem::replace(&mut world.cause, by);
+    world.command(time, command).unwrap();
+    world.cause = before;
 }
 
 /// A report from Stripe.
@@ -714,5 +727,20 @@ fn respites() -> World {
     w.begin_refill("12:59").unwrap();
     w.stop("13:02", &["b"]).unwrap();
     assert!(w.state.owed.is_positive());
+    world
+}
+
+/// What staff did, by whom.
+fn by_staff() -> World {
+    let mut world = World::opened_as("by_staff");
+    let w = &mut world;
+    let bonus = BonusGrant {
+        amount: named("5"),
+        expires_at: at("2026-12-22T00:00:00Z"),
+        excludes: BTreeSet::new(),
+    };
+    let reason = || "a test".to_owned();
+    by_staff_member(w, "10:05", Some("bonus:k1"), Command::Grant { bonus, reason: reason() });
+    by_staff_member(w, "10:06", None, Command::Freeze { reason: reason() });
     world
 }

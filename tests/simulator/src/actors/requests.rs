@@ -8,6 +8,7 @@ use tollgate_tests::api::{Answered, ApiEvent};
 use crate::chance::Chance;
 use crate::clock::ClockOwner;
 use crate::cloud::SimulatedCloud;
+use crate::oracle::causes::STAFF;
 
 /// A request is sent this often at most.
 pub const SENT_MAX: u32 = 6;
@@ -120,7 +121,7 @@ fn event_of(caller: Caller<'_>, route: &str, now: &str) -> ApiEvent {
             .scope("tollgate/platform")
             .header("tollgate-account", account),
         Caller::Staff => {
-            ApiEvent::by("staff-1", route, now).claim("sub", "staff-1").scope("tollgate/admin")
+            ApiEvent::by(STAFF, route, now).claim("sub", STAFF).scope("tollgate/admin")
         }
     }
 }

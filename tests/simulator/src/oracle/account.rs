@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::amounts::{Micros, micros};
-use super::causes::CauseBooks;
+use super::causes::{CauseBooks, check_named};
 use super::charges::{ChargeBooks, check_card_event};
 use super::ensure;
 use super::funds::{FundBooks, Wallet};
@@ -88,6 +88,9 @@ impl AccountBooks {
         ensure!(row.at >= self.last_at, "time runs backwards from {}", self.last_at);
         self.hashes.add(&row)?;
         self.causes.add(&row)?;
+        if !self.has_older_writers {
+            check_named(&row)?;
+        }
         self.charges.add(&row)?;
         self.check_balance(&row)?;
         check_unpaid_time(&row, self.paid_through(), &self.state)?;

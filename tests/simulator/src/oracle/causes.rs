@@ -1,9 +1,17 @@
-//! Each cause has one row.
+//! Each cause has one row, and what staff did says who it was.
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::ensure;
 use super::row::BookedRow;
+
+/// What only staff do.
+const OF_STAFF: [&str; 7] =
+    ["granted", "corrected", "frozen", "unfrozen", "closed", "reopened", "erased"];
+/// The `sub` of the only member of staff here.
+pub const STAFF: &str = "staff-1";
 
 #[derive(Debug, Default)]
 pub struct CauseBooks {
@@ -16,20 +24,29 @@ impl CauseBooks {
     /// # Errors
     /// The rule that is broken, as text.
     pub fn add(&mut self, row: &BookedRow) -> Result<(), String> {
-        let change = &row.change;
+        let (change, cause) = (&row.change, &row.event["y"]);
         let cause = match row.kind.as_str() {
             "topup" | "auto_refill" | "commit" => format!("paid {}", change["payment"]),
             "refund" | "refund_reversed" => format!("{} {}", row.kind, change["by"]),
             "refill_begun" => format!("refill {}", change["n"]),
-            _ => {
-                let key = &row.event["y"]["request"]["k"];
-                if key.is_null() {
-                    return Ok(());
-                }
-                format!("request {key}")
-            }
+            _ => match [&cause["request"]["k"], &cause["staff"]["r"]["k"]].map(Value::as_str) {
+                [Some(key), _] | [_, Some(key)] => format!("request {key}"),
+                [None, None] => return Ok(()),
+            },
         };
         ensure!(self.causes.insert(cause.clone()), "{cause} has two rows");
         Ok(())
     }
+}
+
+/// What staff did says who it was. Processes of an older release may leave it out.
+///
+/// # Errors
+/// The rule that is broken, as text.
+pub fn check_named(row: &BookedRow) -> Result<(), String> {
+    let cause = &row.event["y"];
+    let is_named = cause["staff"]["s"] == STAFF;
+    ensure!(is_named || !OF_STAFF.contains(&row.tag.as_str()), "{} was done by nobody", row.tag);
+    ensure!(is_named || cause["staff"].is_null(), "it was done by unknown staff: {cause}");
+    Ok(())
 }
