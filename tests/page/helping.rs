@@ -14,7 +14,22 @@ async fn help_carries_account_address_and_ids_to_copy() {
     visit.open("#transactions").await;
     visit.browser.click_css("[data-type=topup] [data-testid=tx-open]").await;
     visit.browser.says("[data-testid=tx-ids]", "pi_").await;
-    visit.browser.picture("transaction-ids").await;
+    let origin = visit.cloud.urls().api.clone();
+    let permissions =
+        json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"], "origin": origin});
+    visit.browser.devtools("Browser.grantPermissions", permissions).await;
+    visit.browser.click_css("[data-testid=copy-id][aria-label^='Copy Charge']").await;
+    visit.browser.says("[data-testid=tx-ids]", "Copied.").await;
+    let copied = visit.browser.script("return navigator.clipboard.readText()").await;
+    assert!(copied.as_str().unwrap().starts_with("ch_"), "{copied}");
+    for (size, scheme, name) in [
+        (PHONE, Scheme::Light, "transaction-ids-phone"),
+        (PHONE, Scheme::Dark, "transaction-ids-phone-dark"),
+        (DESKTOP, Scheme::Light, "transaction-ids"),
+    ] {
+        visit.browser.look(size, scheme).await;
+        visit.browser.picture(name).await;
+    }
     visit.browser.click_css("[data-testid=tx-ids] [data-testid=get-help]").await;
     let details = "[data-testid=help-details]";
     let transaction = format!("{ACCOUNT}#1");
@@ -30,10 +45,6 @@ async fn help_carries_account_address_and_ids_to_copy() {
     visit.browser.see("banner-info").await;
     visit.browser.click("foot-help").await;
     visit.browser.says(details, "cs_test_").await;
-    let origin = visit.cloud.urls().api.clone();
-    let permissions =
-        json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"], "origin": origin});
-    visit.browser.devtools("Browser.grantPermissions", permissions).await;
     visit.browser.click("help-copy").await;
     visit.browser.says("[data-testid=help-contact]", "Copied.").await;
     let copied = visit.browser.script("return navigator.clipboard.readText()").await;

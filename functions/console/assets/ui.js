@@ -39,6 +39,21 @@ export function button(label, work, { kind = '', testid, describe, iconName, typ
   return element;
 }
 
+/**
+ * Copies a text, and says whether it could. Browsers allow it on secure pages only.
+ * @param {string} text
+ * @param {HTMLElement} status where it is said
+ */
+export async function copyText(text, status) {
+  try {
+    await navigator.clipboard.writeText(text);
+    status.textContent = 'Copied.';
+  } catch {
+    status.textContent = 'Your browser does not allow copying. Select the text instead.';
+  }
+  announce(status.textContent);
+}
+
 /** Marks an element as busy while work runs. `disabled` would lose the keyboard focus. */
 export async function busy(element, work) {
   element.setAttribute('aria-busy', 'true');

@@ -4,7 +4,7 @@ import { read } from '../api.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { references } from '../references.js';
-import { announce, button, card, contact, link, loading } from '../ui.js';
+import { button, card, contact, copyText, link, loading } from '../ui.js';
 
 export const title = 'Help';
 
@@ -46,19 +46,7 @@ function detailsOf({ id, email }, path) {
 function support({ operator_contact: operator }, details) {
   const text = details.map(([name, value]) => `${name}: ${value}`).join('\n');
   const status = h('span', { class: 'hint', role: 'status' });
-  const copy = button(
-    'Copy details',
-    async () => {
-      try {
-        await navigator.clipboard.writeText(text);
-        status.textContent = 'Copied.';
-      } catch {
-        status.textContent = 'Your browser does not allow copying. Select the text instead.';
-      }
-      announce(status.textContent);
-    },
-    { testid: 'help-copy' },
-  );
+  const copy = button('Copy details', () => copyText(text, status), { testid: 'help-copy' });
   return [
     h(
       'dl',

@@ -5,7 +5,7 @@ import { whileOpen } from '../account.js';
 import { fill, h, icon } from '../dom.js';
 import * as money from '../money.js';
 import { count, month, span, time } from '../time.js';
-import { announce, button, busy, card, empty, failure, link, outlet, pill, row, saveFile, skeleton, table } from '../ui.js';
+import { announce, button, busy, card, copyText, empty, failure, link, outlet, pill, row, saveFile, skeleton, table } from '../ui.js';
 import * as units from '../units.js';
 
 const TYPES = {
@@ -185,12 +185,22 @@ function transaction(item, names) {
 
 /** What support needs to find the transaction. */
 function ids({ id, stripe }) {
-  const { payment_intent: payment, session, invoice } = stripe ?? {};
-  const named = Object.entries({ Transaction: id, Payment: payment, 'Checkout session': session, Invoice: invoice });
+  const { payment_intent: payment, session, charge, invoice } = stripe ?? {};
+  const named = Object.entries({ Transaction: id, Payment: payment, 'Checkout session': session, Charge: charge, Invoice: invoice });
+  const status = h('span', { class: 'hint' });
+  const copyable = ([name, value]) =>
+    h(
+      'span',
+      { class: 'copyable' },
+      `${name} `,
+      h('code', {}, value),
+      button('Copy', () => copyText(value, status), { kind: 'small', describe: `Copy ${name} ${value}`, testid: 'copy-id' }),
+    );
   return h(
     'div',
     { class: 'ids', testid: 'tx-ids' },
-    named.filter(([, value]) => value).map(([name, value]) => h('span', {}, `${name} `, h('code', {}, value))),
+    named.filter(([, value]) => value).map(copyable),
+    status,
     link('Get help', `#help/tx/${encodeURIComponent(id)}`, { testid: 'get-help' }),
   );
 }
