@@ -89,6 +89,7 @@ impl RunBooks {
         for account in accounts {
             let books = self.accounts.entry(account.clone()).or_default();
             books.has_older_writers = self.has_older_writers;
+            books.names_staff = !self.has_older_writers;
             for row in rows_from(database, account, books.next_seq, now)? {
                 note(&row, account, journal);
                 books.add(&row, &self.prices).map_err(|why| format!("{account}: {why}: {row}"))?;

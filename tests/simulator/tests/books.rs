@@ -477,6 +477,25 @@ fn wrong_state_is_noticed() {
 }
 
 #[test]
+fn row_that_no_known_member_of_staff_made_is_noticed() {
+    let named = |rows: &[Value]| -> Option<String> {
+        let mut books = AccountBooks::default();
+        books.names_staff = true;
+        let prices = prices(&rows[0]["account"]["S"]);
+        rows.iter().find_map(|row| books.add(row, &prices).err())
+    };
+    let mut chains = chains();
+    let mut rows = chains.remove("by_staff").unwrap();
+    assert_eq!(named(&rows), None);
+    let body = rows[2]["body"]["S"].as_str().unwrap().replace("staff-1", "staff-2");
+    rows[2]["body"]["S"] = body.into();
+    let why = named(&rows).unwrap();
+    assert!(why.contains("frozen was done by nobody"), "{why}");
+    let why = named(&chains.remove("staff").unwrap()).unwrap();
+    assert!(why.contains("granted was done by nobody"), "{why}");
+}
+
+#[test]
 fn changed_rows_are_noticed() {
     let rows = chains().remove("respites").unwrap();
     let mut changed = rows.clone();

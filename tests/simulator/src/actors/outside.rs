@@ -174,7 +174,7 @@ impl Outside {
         (!paid.is_empty()).then(|| self.chance.pick(&paid).clone())
     }
 
-    fn any(&self, kind: &str) -> Option<Value> {
+    pub(super) fn any(&self, kind: &str) -> Option<Value> {
         let all = self.objects(kind);
         (!all.is_empty()).then(|| self.chance.pick(&all).clone())
     }

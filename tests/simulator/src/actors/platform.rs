@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
+use tollgate_tests::api::Answered;
 
 use crate::actors::customer::SimulatedCustomer;
 use crate::actors::requests::Caller;
@@ -85,7 +86,11 @@ impl SimulatedCustomer {
         let route = ("POST", "/v1/usage");
         let answered =
             self.requester.send(Caller::Platform(&self.account), route, &[], report).await;
-        if answered.is_some() {
+        // A level from before the one that is known changes nothing.
+        let is_late_level = |answered: &Answered| {
+            answered.body["status"] == "not_newer" && !report["level"].is_null()
+        };
+        if answered.is_some_and(|answered| !is_late_level(&answered)) {
             reported.borrow_mut().answered(&self.account, report);
         }
     }

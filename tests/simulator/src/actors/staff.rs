@@ -27,11 +27,12 @@ pub enum StaffAction {
     Quotas,
     Look,
     Price,
+    Recover,
 }
 
 impl StaffAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 10] = [
+    pub const USUAL: [(u32, Self); 11] = [
         (2, Self::Correction),
         (2, Self::Freeze),
         (4, Self::Unfreeze),
@@ -42,6 +43,7 @@ impl StaffAction {
         (1, Self::Quotas),
         (2, Self::Look),
         (2, Self::Price),
+        (4, Self::Recover),
     ];
 }
 
@@ -113,6 +115,7 @@ impl SimulatedStaff {
             }
             StaffAction::Look => self.look().await,
             StaffAction::Price => self.change_price().await,
+            StaffAction::Recover => self.recover().await,
         }
     }
 
@@ -138,11 +141,20 @@ impl SimulatedStaff {
 
     async fn look(&self) {
         self.on_account("GET", "verify", &Value::Null).await;
+        self.on_account("GET", "transactions", &Value::Null).await;
         self.ask("GET", "/v1/admin/health", &[], &Value::Null).await;
         if let Some(payment) = self.outside.any_payment() {
             let id = [("id", payment["id"].as_str().unwrap_or_default())];
             self.ask("GET", "/v1/admin/payments/{id}", &id, &Value::Null).await;
         }
+    }
+
+    /// A page, a payment or an invoice, whatever became of it, and whether or not its events came.
+    async fn recover(&self) {
+        let kind = *self.chance.pick(&["checkout.session", "payment_intent", "invoice"]);
+        let Some(object) = self.outside.any(kind) else { return };
+        let id = [("id", object["id"].as_str().unwrap_or_default())];
+        self.ask("POST", "/v1/admin/payments/{id}/recover", &id, &Value::Null).await;
     }
 
     async fn change_price(&self) {

@@ -30,6 +30,8 @@ pub struct AccountBooks {
     pub next_seq: u64,
     /// Whether some processes decide as releases before the newest row format did.
     pub has_older_writers: bool,
+    /// Whether each row of staff must say who caused it.
+    pub names_staff: bool,
     last_at: i64,
     balance: Micros,
     /// Whether staff ever lifted a freeze.
@@ -88,7 +90,7 @@ impl AccountBooks {
         ensure!(row.at >= self.last_at, "time runs backwards from {}", self.last_at);
         self.hashes.add(&row)?;
         self.causes.add(&row)?;
-        if !self.has_older_writers {
+        if self.names_staff {
             check_named(&row)?;
         }
         self.charges.add(&row)?;
