@@ -22,6 +22,7 @@
 //! |---|---|---|
 //! | `account#A` | `schedule` | `seq` of the row that wrote it, and the keys of the two indexes while they apply |
 //! | `account#A` | `profile` | `email`, `company`, the customer at Stripe and its cards; `erased` after that (`erasure.rs`) |
+//! | `account#A` | `profile-name` | the name of the company, to find the account by it (`search.rs`) |
 //! | `account#A` | `project#P` | a project: `name`, and `digest`: the request that added it |
 //! | `account#A` | `project-list` | `version`, which goes up with every project that is added; `erased` (`erasure.rs`) |
 //! | `account#A` | `quotas` | `resources`, `projects`, and who set them, when and why |
@@ -72,6 +73,7 @@ mod requests;
 mod resource_ids;
 mod rows;
 mod runs;
+mod search;
 mod unbilled;
 mod verify;
 mod write;
@@ -96,6 +98,7 @@ pub use projects::{NamedProject, ProjectAdded, ProjectPage};
 pub use quotas::QuotaDecision;
 pub use requests::NotedRequest;
 pub use rows::{RowOrder, RowPage};
+pub use search::{FoundAccounts, SearchField};
 pub use verify::{ChainError, VerifiedChain};
 
 #[cfg(doc)]

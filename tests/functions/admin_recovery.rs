@@ -9,6 +9,7 @@ use tollgate_tests::api::Answered;
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, die_everywhere};
 
+use crate::account_stripe_support::call;
 use crate::auto_refill_support::PAY;
 
 const RECOVER: &str = "POST /v1/admin/payments/{id}/recover";
@@ -33,7 +34,7 @@ fn found(answered: &Answered) -> (Value, Value, Value, Value) {
         body["outcome"].clone(),
         row["type"].clone(),
         row["amount"].clone(),
-        body["taken_back"].clone(),
+        body["recorded_now"].clone(),
     )
 }
 
@@ -131,6 +132,38 @@ async fn refill_is_recovered_by_its_invoice_and_ends_its_attempt() {
     let balance = world.state().await.balance();
     assert_eq!((world.count("auto_refill").await, balance), (1, named("50")));
     world.check().await;
+}
+
+#[tokio::test]
+async fn recovered_page_turns_no_refills_on() {
+    let world = PaymentWorld::new().await;
+    let refill = json!({"enabled": true, "threshold": "5.00", "amount": "20.00"});
+    let session = world.session("25.00", Some(refill)).await;
+    world.pay(&session, &format!("card={VISA}")).await;
+    assert_eq!(recover(&world, &session).await.body["outcome"], "credited");
+    assert_eq!(world.state().await.refill.agreement, None);
+    // What its events say soon afterwards counts.
+    world.deliver_all().await;
+    assert!(world.state().await.refill.agreement.is_some());
+    assert_eq!(world.state().await.balance(), named("25"));
+    world.check().await;
+}
+
+#[tokio::test]
+async fn page_that_only_saves_a_card_is_no_payment() {
+    let world = PaymentWorld::new().await;
+    paid(&world).await;
+    world.deliver_all().await;
+    let setup = world.event("POST /v1/payment-methods/sessions").key("k-1");
+    let page = call(&world, &setup).await;
+    let id = world
+        .objects("checkout.session")
+        .into_iter()
+        .find(|session| session["mode"] == "setup")
+        .unwrap_or_else(|| panic!("{}", page.shown()))["id"]
+        .clone();
+    let refused = recover(&world, id.as_str().unwrap()).await;
+    assert_eq!((refused.status, refused.code()), (404, "not_found"), "{}", refused.shown());
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ mod account_support;
 mod admin;
 mod admin_health;
 mod admin_recovery;
+mod admin_search;
 mod auto_refill;
 mod auto_refill_by_hand;
 mod auto_refill_confirmation;

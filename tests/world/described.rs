@@ -365,6 +365,7 @@ async fn every_route_answers_as_it_is_described() {
         (format!("POST /v1/admin/accounts/{{account}}/{verb}"), format!("{account}/{verb}"))
     };
     reader.send(&admin, "GET /v1/admin/accounts/{account}", account, &Value::Null).await;
+    reader.get(&admin, "/v1/admin/accounts", "?query=ada").await;
     let (rows, path) = of("transactions");
     let rows = rows.replace("POST", "GET");
     reader.send(&admin, &rows, &format!("{path}?include=all"), &Value::Null).await;

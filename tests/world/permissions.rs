@@ -458,6 +458,7 @@ async fn the_operator_does_everything(world: &World) {
     world.read(&world.operator, account).await;
     world.read(&world.operator, &format!("{account}/verify")).await;
     world.read(&world.operator, &format!("{account}/transactions")).await;
+    world.read(&world.operator, "/v1/admin/accounts?query=carol@").await;
     let payment = carol.payment("topup");
     world.read(&world.operator, &format!("/v1/admin/payments/{payment}")).await;
     recover_what_no_event_told(world, &carol).await;
@@ -484,7 +485,10 @@ async fn recover_what_no_event_told(world: &World, customer: &Customer<'_>) {
     let payment = found["row"]["stripe"]["payment_intent"].as_str().unwrap();
     world.stripe().refund_in_dashboard(payment, Some(500)).unwrap();
     let found = world.write(&world.operator, "POST", &path(payment), &json!({})).await;
-    assert_eq!((&found["outcome"], &found["taken_back"]), (&json!("already_credited"), &json!(1)));
+    assert_eq!(
+        (&found["outcome"], &found["recorded_now"]),
+        (&json!("already_credited"), &json!(1))
+    );
     world.no_faults();
 }
 

@@ -110,10 +110,11 @@ struct OpenHoldView {
 
 /// A row for staff.
 #[derive(Debug, Serialize)]
-struct StaffTransaction {
-    /// As its customer is shown it.
+struct StaffTransactionView {
+    /// As its customer reads it.
     row: Transaction,
-    /// Who of the staff caused it: the `sub` of the token. Null for rows of formats before 6.
+    /// Who of the staff caused it: the `sub` of the token. Null for all other rows, and for those of
+    /// formats before 6.
     by: Option<String>,
     /// Why, in their words.
     reason: Option<String>,
@@ -187,7 +188,7 @@ fn shown_hold(hold: &Hold) -> OpenHoldView {
 pub(crate) async fn transactions(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let account: AccountId = call.path("account")?;
     let on = OnAccount::named(billing, call, &account);
-    let show = |row: &Row, shown| StaffTransaction {
+    let show = |row: &Row, shown| StaffTransactionView {
         row: shown,
         by: row.event.cause.staff().map(ToString::to_string),
         reason: row.event.reason().map(str::to_owned),

@@ -1,12 +1,13 @@
 //! The API for the operator's staff: prices, payments by Stripe ID, bonuses, corrections, and the
-//! standing of an account. Every route needs the scope `tollgate/admin`, and every change that staff decide
-//! needs a reason.
+//! standing of an account. Every route needs the scope `tollgate/admin`, and every change that staff
+//! decide needs a reason.
 
 mod accounts;
 mod health;
 mod payments;
 mod prices;
 mod quotas;
+mod search;
 
 use lambda_http::{Body, Request, Response};
 use tollgate::http::call::{ADMIN_SCOPE, ApiCall};
@@ -44,6 +45,7 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
         "GET /v1/admin/payments/{id}" => payments::get(clients, call).await,
         "POST /v1/admin/payments/{id}/recover" => payments::recover(clients, call).await,
         "GET /v1/admin/health" => health::get(clients, call).await,
+        "GET /v1/admin/accounts" => search::search(billing, call).await,
         "GET /v1/admin/accounts/{account}" => accounts::get(billing, call).await,
         "GET /v1/admin/accounts/{account}/transactions" => {
             accounts::transactions(billing, call).await

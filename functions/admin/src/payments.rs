@@ -1,5 +1,5 @@
-//! Payments by their Stripe IDs. `GET /v1/admin/payments/{id}` finds account and row, and the payment's
-//! status at Stripe. `POST …/recover` records a payment whose events never came.
+//! Payments by their Stripe IDs. `GET /v1/admin/payments/{id}` finds account and row, and the
+//! payment's status at Stripe. `POST …/recover` records a payment whose events never came.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -10,12 +10,14 @@ use tollgate::http::payments::payments;
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::{PaymentError, RecoveredPayment, Recovery};
 use tollgate::runtime::billing::Billing;
+use tollgate::store::StoreError;
 use tollgate::views::transaction::Transaction;
 
 use crate::AdminClients;
 
 /// The prefixes of Stripe IDs that can be looked up.
-const PREFIXES: [&str; 9] = ["cs_", "pi_", "ch_", "in_", "cus_", "re_", "pyr_", "dp_", "du_"];
+pub(crate) const PREFIXES: [&str; 9] =
+    ["cs_", "pi_", "ch_", "in_", "cus_", "re_", "pyr_", "dp_", "du_"];
 
 /// The prefixes of Stripe IDs that can be recovered.
 const RECOVERED: [&str; 3] = ["cs_", "pi_", "in_"];
@@ -43,14 +45,16 @@ struct RecoveryView {
     account: Option<String>,
     /// The row that credited it.
     row: Option<Transaction>,
-    /// How many refunds and disputes were recorded now.
-    taken_back: u32,
+    /// How many of its refunds and disputes were recorded now.
+    recorded_now: u32,
+    /// Why others could not be recorded.
+    not_recorded: Vec<String>,
 }
 
 /// The account and row of an ID.
-struct PaymentRow {
-    account: AccountId,
-    seq: u64,
+pub(crate) struct PaymentRow {
+    pub(crate) account: AccountId,
+    pub(crate) seq: u64,
 }
 
 /// Handles `GET /v1/admin/payments/{id}`.
@@ -60,7 +64,8 @@ pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAns
     if !PREFIXES.iter().any(|prefix| id.as_str().starts_with(prefix)) {
         return Err(unknown(&id).into());
     }
-    let PaymentRow { account, seq } = place(billing, &id).await?;
+    let found = place(billing, &id).await?;
+    let PaymentRow { account, seq } = found.ok_or_else(|| unknown(&id))?;
     let on = OnAccount::named(billing, call, &account);
     let row = on.transaction(&on.row(seq).await?).await?;
     let said = match clients.stripe.get().await {
@@ -79,8 +84,8 @@ pub(crate) async fn get(clients: &AdminClients, call: &ApiCall) -> Result<ApiAns
     Ok(ApiAnswer::ok(&shown)?.of_row(seq))
 }
 
-/// Handles `POST /v1/admin/payments/{id}/recover`. Nothing is credited that Stripe did not receive, and
-/// nothing twice: a recovery takes the claims of the events that never came.
+/// Handles `POST /v1/admin/payments/{id}/recover`. Only money that Stripe received is credited, and
+/// only once: a recovery takes the claims of the events that never came.
 pub(crate) async fn recover(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     call.no_body()?;
     let billing = &clients.billing;
@@ -106,14 +111,17 @@ pub(crate) async fn recover(clients: &AdminClients, call: &ApiCall) -> Result<Ap
         stripe_status: None,
         account: None,
         row: None,
-        taken_back: 0,
+        recorded_now: 0,
+        not_recorded: Vec::new(),
     };
     match recovery {
-        Recovery::Credited(RecoveredPayment { account, seq, is_new, taken_back }) => {
+        Recovery::Credited(recovered) => {
+            let RecoveredPayment { account, seq, is_new, recorded_now, not_recorded } = recovered;
             let on = OnAccount::named(billing, call, &account);
             view.row = Some(on.transaction(&on.row(seq).await?).await?);
             view.outcome = if is_new { "credited" } else { "already_credited" };
-            (view.account, view.taken_back) = (Some(account.to_string()), taken_back);
+            (view.recorded_now, view.not_recorded) = (recorded_now, not_recorded);
+            view.account = Some(account.to_string());
             return Ok(ApiAnswer::ok(&view)?.of_account(&account).of_row(seq));
         }
         Recovery::Pending { account } => {
@@ -130,7 +138,10 @@ pub(crate) async fn recover(clients: &AdminClients, call: &ApiCall) -> Result<Ap
 
 /// Finds the account and row of a payment. The claim of a payment is written with its row. The
 /// look-ups of its other IDs follow and may be missing for a moment.
-async fn place(billing: &Billing, id: &PaymentId) -> Result<PaymentRow, ApiError> {
+pub(crate) async fn place(
+    billing: &Billing,
+    id: &PaymentId,
+) -> Result<Option<PaymentRow>, StoreError> {
     let claims = match id.as_str().split('_').next() {
         Some("pi") => vec![format!("stripe#{id}#credit"), format!("stripe#{id}#pending")],
         Some("re" | "pyr") => vec![format!("stripe#{id}#debit")],
@@ -141,16 +152,16 @@ async fn place(billing: &Billing, id: &PaymentId) -> Result<PaymentRow, ApiError
     };
     for claim in claims {
         if let Some(claimed) = billing.store.claim(&claim).await? {
-            return Ok(PaymentRow { account: claimed.account, seq: claimed.seq });
+            return Ok(Some(PaymentRow { account: claimed.account, seq: claimed.seq }));
         }
     }
     if let Some(found) = billing.store.look_up(id.as_str()).await? {
-        return Ok(PaymentRow { account: found.account, seq: found.seq });
+        return Ok(Some(PaymentRow { account: found.account, seq: found.seq }));
     }
     // The payment credited nothing, so only the account is known. The answer has the account's
     // first row.
-    let account = billing.store.owner(id.as_str()).await?.ok_or_else(|| unknown(id))?;
-    Ok(PaymentRow { account, seq: 0 })
+    let owner = billing.store.owner(id.as_str()).await?;
+    Ok(owner.map(|account| PaymentRow { account, seq: 0 }))
 }
 
 fn unknown(id: &PaymentId) -> Problem {

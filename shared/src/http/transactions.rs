@@ -41,6 +41,7 @@ pub const OF_JSON: TransactionBounds = TransactionBounds {
     lines_max: 30_000,
     payments_max: 200,
 };
+
 /// Some of an account's rows.
 #[derive(Debug, Serialize)]
 pub struct TransactionPage<T> {

@@ -32,10 +32,31 @@ impl Payments<'_> {
     /// # Errors
     /// [`PaymentError`]
     pub async fn credit(&self, paid: &PaidPayment) -> Result<PaymentOutcome, PaymentError> {
+        let (outcome, agreed) = self.credit_alone(paid).await?;
+        if let (
+            PaymentOutcome::Recorded { account, seq }
+            | PaymentOutcome::AlreadyRecorded { account, seq },
+            Some((payment, agreement)),
+        ) = (&outcome, &agreed)
+        {
+            Box::pin(self.agree(account, *seq, payment, *agreement, paid.customer.as_ref()))
+                .await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Credits a payment, once. What was agreed with it is returned.
+    ///
+    /// # Errors
+    /// [`PaymentError`]
+    pub(super) async fn credit_alone(
+        &self,
+        paid: &PaidPayment,
+    ) -> Result<(PaymentOutcome, Option<(PaymentId, AgreedTerms)>), PaymentError> {
         let IdentifiedPayment { payment, also, purchase, ids, received_cents } =
             match self.identify(paid).await? {
                 Ok(identified) => identified,
-                Err(outcome) => return Ok(outcome),
+                Err(outcome) => return Ok((outcome, None)),
             };
         let paid = PaidPayment { received_cents, ..paid.clone() };
         self.check(&payment, &paid, &purchase)?;
@@ -54,14 +75,10 @@ impl Payments<'_> {
         let (PaymentOutcome::Recorded { account, seq }
         | PaymentOutcome::AlreadyRecorded { account, seq }) = &outcome
         else {
-            return Ok(outcome);
+            return Ok((outcome, None));
         };
         self.note(account, *seq, &payment, &also, &ids).await?;
-        if let Some(agreement) = purchase.agreement {
-            Box::pin(self.agree(account, *seq, &payment, agreement, paid.customer.as_ref()))
-                .await?;
-        }
-        Ok(outcome)
+        Ok((outcome, purchase.agreement.map(|agreement| (payment, agreement))))
     }
 
     /// Credits a payment page that is paid at Stripe, with the webhook's own command and claim.

@@ -1,10 +1,13 @@
-//! Recovery: a payment whose events never came is looked up at Stripe, and recorded as they would have
-//! been.
+//! Recovery of a payment whose events never came: it is looked up at Stripe, and recorded as they
+//! would have recorded it.
 
+use crate::domain::event::{Change, PaymentChange};
 use crate::domain::ids::{AccountId, PaymentId};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
+use crate::store::RowOrder;
 use crate::stripe::StripeError;
-use crate::stripe::objects::{CheckoutSession, PaymentIntent, StripeInvoice};
+use crate::stripe::metadata::Purchase;
+use crate::stripe::objects::{CheckoutSession, Metadata, PaymentIntent, StripeInvoice};
 use crate::stripe::webhook_event::{
     PaidPayment, PromisedPayment, StripeNews, dispute_now, paid_intent, paid_invoice, paid_session,
     promised_intent, refund,
@@ -31,8 +34,10 @@ pub struct RecoveredPayment {
     pub seq: u64,
     /// Whether this recovery appended that row.
     pub is_new: bool,
-    /// How many refunds and disputes of it were recorded now.
-    pub taken_back: u32,
+    /// How many of its refunds and disputes were recorded now.
+    pub recorded_now: u32,
+    /// Why others could not be recorded.
+    pub not_recorded: Vec<String>,
 }
 
 /// A payment as it is at Stripe.
@@ -45,7 +50,7 @@ enum FoundPayment {
 
 impl Payments<'_> {
     /// Records what Stripe says of a page (`cs_…`), a payment (`pi_…`) or an invoice (`in_…`): its
-    /// credit, and then what went back of it. What is recorded already stays as it is.
+    /// credit, and then what went back of it. A row that exists stays as it is.
     ///
     /// # Errors
     /// [`PaymentError`]
@@ -70,7 +75,7 @@ impl Payments<'_> {
     async fn found(&self, id: &PaymentId) -> Result<FoundPayment, PaymentError> {
         let is_plain = id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let found = match id.as_str().split('_').next().filter(|_| is_plain) {
-            Some("cs") => of_session(&self.stripe.retrieve_session(id.as_str()).await?),
+            Some("cs") => self.of_session(&self.stripe.retrieve_session(id.as_str()).await?),
             Some("pi") => self.of_intent(&self.stripe.payment_intent(id).await?),
             Some("in") => self.of_invoice(&self.stripe.invoice(id.as_str()).await?),
             Some(_) | None => Ok(FoundPayment::Unknown),
@@ -78,8 +83,10 @@ impl Payments<'_> {
         found.map_err(|why| PaymentError::Mismatch { payment: id.to_string(), why })
     }
 
+    /// Credits it, and leaves refills as they are: what was agreed on a page of long ago may be
+    /// outdated, and no card is charged for terms that staff brought back.
     async fn recover_paid(&self, paid: &PaidPayment) -> Result<Recovery, PaymentError> {
-        let (account, seq, is_new) = match self.credit(paid).await? {
+        let (account, seq, is_new) = match self.credit_alone(paid).await?.0 {
             PaymentOutcome::Recorded { account, seq } => (account, seq, true),
             PaymentOutcome::AlreadyRecorded { account, seq } => (account, seq, false),
             PaymentOutcome::Noted { .. } => {
@@ -87,33 +94,77 @@ impl Payments<'_> {
             }
             PaymentOutcome::Foreign | PaymentOutcome::Ignored => return Ok(Recovery::Unknown),
         };
-        let mut taken_back = 0;
-        if let Some(payment) = &paid.payment {
-            for news in self.taken_from(payment).await? {
-                let outcome = if let StripeNews::Refund(refund) = news {
-                    self.refund(&refund).await?
-                } else if let StripeNews::Dispute(dispute) = news {
-                    Box::pin(self.dispute(&dispute)).await?
-                } else {
-                    continue;
-                };
-                taken_back += u32::from(matches!(outcome, PaymentOutcome::Recorded { .. }));
+        let (mut recorded_now, mut not_recorded) = (0, Vec::new());
+        for payment in self.payments_of_row(&account, seq).await? {
+            for news in self.news_of(&payment).await? {
+                match Box::pin(self.record_news(news)).await {
+                    Ok(is_recorded) => recorded_now += u32::from(is_recorded),
+                    // One that cannot be recorded never blocks the others.
+                    Err(
+                        failure @ (PaymentError::Mismatch { .. }
+                        | PaymentError::UnknownCustomer { .. }
+                        | PaymentError::Refused(_)),
+                    ) => {
+                        tracing::warn!(%account, %payment, %failure, "not recovered");
+                        not_recorded.push(failure.to_string());
+                    }
+                    Err(failure @ (PaymentError::Fault(_) | PaymentError::Stripe(_))) => {
+                        return Err(failure);
+                    }
+                }
             }
         }
-        Ok(Recovery::Credited(RecoveredPayment { account, seq, is_new, taken_back }))
+        let recovered = RecoveredPayment { account, seq, is_new, recorded_now, not_recorded };
+        Ok(Recovery::Credited(recovered))
     }
 
-    /// The refunds and disputes of a payment, oldest first.
-    async fn taken_from(&self, payment: &PaymentId) -> Result<Vec<StripeNews>, PaymentError> {
-        let mut news = Vec::new();
-        for one in self.stripe.refunds_of(payment).await?.iter().rev() {
-            news.push(refund(one));
-        }
-        for one in self.stripe.disputes_of(payment).await?.iter().rev() {
-            news.push(dispute_now(one));
-        }
-        let read: Result<Vec<StripeNews>, String> = news.into_iter().collect();
-        read.map_err(|why| PaymentError::Mismatch { payment: payment.to_string(), why })
+    /// The payments that the row credited. An invoice may have several.
+    async fn payments_of_row(
+        &self,
+        account: &AccountId,
+        seq: u64,
+    ) -> Result<Vec<PaymentId>, PaymentError> {
+        let page = self.billing.store.rows(account, seq..seq + 1, RowOrder::OldestFirst, 1).await?;
+        let Some(Change::Payment(PaymentChange::Credited { payment, also, .. })) =
+            page.rows.into_iter().next().map(|row| row.event.change)
+        else {
+            return Ok(Vec::new());
+        };
+        let all = std::iter::once(payment).chain(also);
+        Ok(all.filter(|paid| paid.as_str().starts_with("pi_")).collect())
+    }
+
+    /// The refunds and disputes of a payment, oldest first, each as it is read.
+    async fn news_of(
+        &self,
+        payment: &PaymentId,
+    ) -> Result<Vec<Result<StripeNews, PaymentError>>, PaymentError> {
+        let refunds = self.stripe.refunds_of(payment).await?;
+        let disputes = self.stripe.disputes_of(payment).await?;
+        let read = refunds.iter().rev().map(refund);
+        let read = read.chain(disputes.iter().rev().map(dispute_now));
+        let mismatch = |why| PaymentError::Mismatch { payment: payment.to_string(), why };
+        Ok(read.map(|news| news.map_err(mismatch)).collect())
+    }
+
+    /// Whether a refund or dispute is recorded now.
+    async fn record_news(
+        &self,
+        news: Result<StripeNews, PaymentError>,
+    ) -> Result<bool, PaymentError> {
+        let outcome = match news? {
+            StripeNews::Refund(refund) => self.refund(&refund).await?,
+            StripeNews::Dispute(dispute) => self.dispute(&dispute).await?,
+            StripeNews::Paid(_)
+            | StripeNews::Pending(_)
+            | StripeNews::Ended(_)
+            | StripeNews::FraudWarning(_)
+            | StripeNews::Cards { .. }
+            | StripeNews::TrialPage(_)
+            | StripeNews::CustomerGone { .. }
+            | StripeNews::Ignored => return Ok(false),
+        };
+        Ok(matches!(outcome, PaymentOutcome::Recorded { .. }))
     }
 
     fn of_intent(&self, intent: &PaymentIntent) -> Result<FoundPayment, String> {
@@ -129,24 +180,30 @@ impl Payments<'_> {
         let is_live = Some(self.stripe.mode().livemode());
         match invoice.status.as_deref() {
             Some("paid") => Ok(FoundPayment::Paid(Box::new(paid_invoice(invoice, is_live)?))),
-            status => Ok(unpaid(status)),
+            status => Ok(self.unpaid_of_ours(&invoice.metadata, status)),
         }
     }
-}
 
-fn of_session(session: &CheckoutSession) -> Result<FoundPayment, String> {
-    if session.payment_status.as_deref() == Some("paid") {
-        let paid = paid_session(session, None)?;
-        return Ok(paid.map_or(FoundPayment::Unknown, |paid| FoundPayment::Paid(Box::new(paid))));
-    }
-    let intent = session.payment_intent.as_ref().and_then(|intent| intent.object.as_ref());
-    match intent {
-        Some(intent) if intent.status.as_deref() == Some("processing") => processing(intent),
-        // A page that only saves a card.
-        _ if session.payment_status.as_deref() == Some("no_payment_required") => {
-            Ok(unpaid(session.payment_status.as_deref()))
+    fn of_session(&self, session: &CheckoutSession) -> Result<FoundPayment, String> {
+        if session.payment_status.as_deref() == Some("paid") {
+            let paid = paid_session(session, None)?;
+            return Ok(
+                paid.map_or(FoundPayment::Unknown, |paid| FoundPayment::Paid(Box::new(paid)))
+            );
         }
-        _ => Ok(unpaid(session.status.as_deref())),
+        let intent = session.payment_intent.as_ref().and_then(|intent| intent.object.as_ref());
+        match intent {
+            Some(intent) if intent.status.as_deref() == Some("processing") => processing(intent),
+            _ => Ok(self.unpaid_of_ours(&session.metadata, session.status.as_deref())),
+        }
+    }
+
+    /// Another product or stage may use the same account at Stripe. A page that only saves a card is
+    /// no payment either.
+    fn unpaid_of_ours(&self, metadata: &Metadata, status: Option<&str>) -> FoundPayment {
+        let is_ours = self.stripe.settings().is_own(metadata)
+            && matches!(Purchase::read(metadata), Ok(Some(_)));
+        if is_ours { unpaid(status) } else { FoundPayment::Unknown }
     }
 }
 

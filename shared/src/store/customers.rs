@@ -4,7 +4,7 @@
 //!
 //! Nothing here decides about money; what is missing is found out again from Stripe.
 
-use aws_sdk_dynamodb::types::Update;
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use serde::{Deserialize, Serialize};
 
 use super::item::{
@@ -274,11 +274,20 @@ impl Store {
         account: &AccountId,
         sort_key: &str,
     ) -> Result<Option<StoredItem>, StoreError> {
+        self.mutable_item(&account_partition(account), sort_key).await
+    }
+
+    /// An item of the table of everything that changes. Strongly consistent.
+    pub(super) async fn mutable_item(
+        &self,
+        partition: &str,
+        sort_key: &str,
+    ) -> Result<Option<StoredItem>, StoreError> {
         let answer = self
             .client
             .get_item()
             .table_name(&self.tables.accounts)
-            .key("pk", text(account_partition(account)))
+            .key("pk", text(partition))
             .key("sk", text(sort_key))
             .consistent_read(true)
             .send()
@@ -293,12 +302,17 @@ impl Store {
         account: &AccountId,
         update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
     ) -> Result<RecordOutcome, StoreError> {
-        let is_kept = "attribute_not_exists(erased)";
-        let condition = match update.get_condition_expression() {
-            Some(condition) => format!("({condition}) AND {is_kept}"),
-            None => is_kept.to_owned(),
-        };
-        self.update_account_item(account, PROFILE, update.condition_expression(condition)).await
+        self.update_account_item(account, PROFILE, unless_erased(update)).await
+    }
+
+    /// The write to the profile, unless it is erased.
+    pub(super) fn kept_profile_update(
+        &self,
+        account: &AccountId,
+        update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let key = item([("pk", text(account_partition(account))), ("sk", text(PROFILE))]);
+        self.account_update(unless_erased(update).set_key(Some(key)))
     }
 
     pub(super) async fn update_account_item(
@@ -313,6 +327,17 @@ impl Store {
             WriteOutcome::Refused(_) => Ok(RecordOutcome::Existing),
         }
     }
+}
+
+fn unless_erased(
+    update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
+) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
+    let is_kept = "attribute_not_exists(erased)";
+    let condition = match update.get_condition_expression() {
+        Some(condition) => format!("({condition}) AND {is_kept}"),
+        None => is_kept.to_owned(),
+    };
+    update.condition_expression(condition)
 }
 
 fn read_profile(item: &StoredItem) -> Result<CustomerProfile, String> {

@@ -50,9 +50,10 @@ impl Store {
     /// [`StoreError`]
     pub async fn erase(&self, account: &AccountId) -> Result<(), StoreError> {
         let profile = Update::builder().update_expression(
-            "REMOVE email, company, customer, cards, default_card, open_session, confirmation",
+            "REMOVE email, search_shard, search_text, company, customer, cards, default_card, open_session, confirmation",
         );
         self.update_account_item(account, PROFILE, profile).await?;
+        self.write(&[self.name_write(account, None)?]).await?;
         let partition = account_partition(account);
         let projects = self.account_items(&partition, PROJECTS).await?;
         // What an earlier request did is not done again, so that many projects come to an end.

@@ -10,6 +10,7 @@ use super::accounts::SortKeys;
 use super::item::{StoredItem, account_partition, malformed, text_of};
 use super::quotas::QUOTAS;
 use super::rows::RowOrder;
+use super::search::{PROFILE_NAME, SEARCH_ATTRIBUTES};
 use super::{Store, StoreError};
 use crate::domain::event::BilledLines;
 use crate::domain::ids::AccountId;
@@ -36,9 +37,12 @@ pub struct ItemPage {
 }
 
 impl ExportedItem {
-    /// Keys of requests count for a day, and what they repeat is in other items.
-    fn is_request(&self) -> bool {
-        ["request#", "request-row#"].iter().any(|prefix| self.key.starts_with(prefix))
+    /// Keys of requests count for a day, and what they repeat is in other items. So is what only
+    /// makes the account found.
+    fn is_repetition(&self) -> bool {
+        let is_request =
+            ["request#", "request-row#"].iter().any(|prefix| self.key.starts_with(prefix));
+        is_request || self.key == PROFILE_NAME
     }
 }
 
@@ -59,7 +63,7 @@ impl Store {
             let key = text_of(&item, "sk").map_err(malformed(&partition))?.to_owned();
             Ok(ExportedItem { content: content(&key, item), key })
         });
-        let kept = kept.filter(|kept| !kept.as_ref().is_ok_and(ExportedItem::is_request));
+        let kept = kept.filter(|kept| !kept.as_ref().is_ok_and(ExportedItem::is_repetition));
         Ok(ItemPage { items: kept.collect::<Result<_, StoreError>>()?, next })
     }
 
@@ -92,7 +96,10 @@ impl Store {
 
 /// Without the keys, and without who of the staff set quotas.
 fn content(key: &str, item: StoredItem) -> BTreeMap<String, Value> {
-    let is_shown = |name: &str| !matches!((key, name), (_, "pk" | "sk") | (QUOTAS, "by"));
+    let is_shown = |name: &str| {
+        !matches!((key, name), (_, "pk" | "sk") | (QUOTAS, "by"))
+            && !SEARCH_ATTRIBUTES.contains(&name)
+    };
     let shown = item.into_iter().filter(|(name, _)| is_shown(name));
     shown.map(|(name, attribute)| (name, value(&attribute))).collect()
 }

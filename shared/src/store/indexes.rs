@@ -134,7 +134,7 @@ impl Store {
         Ok(DueAccounts { accounts, next })
     }
 
-    fn index(&self, name: &str, limit: u32) -> QueryFluentBuilder {
+    pub(super) fn index(&self, name: &str, limit: u32) -> QueryFluentBuilder {
         let limit = i32::try_from(limit.max(1)).unwrap_or(i32::MAX);
         self.client.query().table_name(&self.tables.accounts).index_name(name).limit(limit)
     }
@@ -171,7 +171,7 @@ fn schedule_key(account: &AccountId) -> StoredItem {
     item([("pk", text(account_partition(account))), ("sk", text("schedule"))])
 }
 
-fn account_of(item: &StoredItem) -> Result<AccountId, StoreError> {
+pub(super) fn account_of(item: &StoredItem) -> Result<AccountId, StoreError> {
     let wrong = malformed("an entry of an index");
     let partition = text_of(item, "pk").map_err(&wrong)?;
     let id = partition.strip_prefix("account#").unwrap_or(partition);

@@ -5,10 +5,15 @@ use aws_sdk_dynamodb::types::Update;
 
 use super::customers::PROFILE;
 use super::item::{StoredItem, malformed, parsed, text, text_of};
+use super::search::SearchKey;
+use super::write::WriteOutcome;
 use super::{CommandError, RecordOutcome, Store, StoreError};
 use crate::domain::ids::AccountId;
-use crate::domain::profile::{AccountProfile, CompanyDetails, EmailAddress};
+use crate::domain::profile::{AccountProfile, CompanyDetails, EmailAddress, NonEmptyText};
 use crate::domain::refusal::Refusal;
+
+/// The address, and where the index `search` has it.
+const SET_EMAIL: &str = "SET email = :email, search_shard = :shard, search_text = :place";
 
 impl Store {
     /// What is known of a customer; nothing, if nothing was ever set. Strongly consistent.
@@ -47,7 +52,7 @@ impl Store {
         account: &AccountId,
         email: &EmailAddress,
     ) -> Result<(), CommandError> {
-        let update = Update::builder().update_expression("SET email = :email");
+        let update = Update::builder().update_expression(SET_EMAIL);
         kept(self.update_email(account, email, update).await?)
     }
 
@@ -62,7 +67,7 @@ impl Store {
         email: &EmailAddress,
     ) -> Result<RecordOutcome, StoreError> {
         let update = Update::builder()
-            .update_expression("SET email = :email")
+            .update_expression(SET_EMAIL)
             .condition_expression("attribute_not_exists(email)");
         self.update_email(account, email, update).await
     }
@@ -82,7 +87,12 @@ impl Store {
         let update = Update::builder()
             .update_expression("SET company = :company")
             .expression_attribute_values(":company", text(written));
-        kept(self.update_profile(account, update).await?)
+        let name = company.name.as_ref().map(NonEmptyText::as_str);
+        let writes = [self.kept_profile_update(account, update)?, self.name_write(account, name)?];
+        kept(match self.write(&writes).await? {
+            WriteOutcome::Done => RecordOutcome::New,
+            WriteOutcome::Refused(_) => RecordOutcome::Existing,
+        })
     }
 
     async fn update_email(
@@ -91,7 +101,11 @@ impl Store {
         email: &EmailAddress,
         update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
     ) -> Result<RecordOutcome, StoreError> {
-        let update = update.expression_attribute_values(":email", text(email.as_str()));
+        let SearchKey { shard, place } = SearchKey::of_email(email);
+        let update = update
+            .expression_attribute_values(":email", text(email.as_str()))
+            .expression_attribute_values(":shard", text(shard))
+            .expression_attribute_values(":place", text(place));
         self.update_profile(account, update).await
     }
 }

@@ -11,6 +11,7 @@ use super::backoff::Backoff;
 use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, parsed, text, text_of,
 };
+use super::search::SearchKey;
 use super::write::WriteOutcome;
 use super::{CommandError, Store, StoreError};
 use crate::domain::ids::{AccountId, ProjectId};
@@ -64,9 +65,12 @@ impl Store {
         quotas: &AccountQuotas,
         now: Timestamp,
     ) -> Result<ProjectAdded, CommandError> {
+        let SearchKey { shard, place } = SearchKey::of_project(&project.id);
         let new = item([
             ("pk", text(account_partition(account))),
             ("sk", text(project_key(&project.id))),
+            ("search_shard", text(shard)),
+            ("search_text", text(place)),
             ("name", text(&project.name)),
             ("digest", text(digest)),
             ("at", number(now.seconds())),

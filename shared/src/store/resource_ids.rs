@@ -7,10 +7,12 @@
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::accounts::Appending;
-use super::item::{item, number, text};
+use super::item::{item, malformed, number, parsed, text};
 use super::{Store, StoreError};
 use crate::domain::event::ListChange;
-use crate::domain::ids::ResourceId;
+use crate::domain::ids::{AccountId, ResourceId};
+
+const CLAIM: &str = "claim";
 
 /// The claim of a chosen ID, on its way.
 #[derive(Debug)]
@@ -20,6 +22,19 @@ pub(super) struct IdClaim {
 }
 
 impl Store {
+    /// The account that has a chosen ID, or had it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn owner_of_resource(
+        &self,
+        id: &ResourceId,
+    ) -> Result<Option<AccountId>, StoreError> {
+        let found = self.mutable_item(&partition(id), CLAIM).await?;
+        let owner = found.map(|claim| parsed(&claim, "owner")).transpose();
+        owner.map_err(malformed(format!("the claim of the resource {id}")))
+    }
+
     /// The claims of the chosen IDs that a row uses for the first time.
     pub(super) fn id_claims(&self, row: &Appending<'_>) -> Result<Vec<IdClaim>, StoreError> {
         let change = row.event.list_change();
@@ -38,8 +53,8 @@ impl Store {
 
     fn id_claim(&self, row: &Appending<'_>, id: &ResourceId) -> Result<IdClaim, StoreError> {
         let claim = item([
-            ("pk", text(format!("resource-id#{id}"))),
-            ("sk", text("claim")),
+            ("pk", text(partition(id))),
+            ("sk", text(CLAIM)),
             ("owner", text(row.account.as_str())),
             ("row", number(row.before.next_seq)),
         ]);
@@ -55,4 +70,8 @@ impl Store {
         let write = TransactWriteItem::builder().put(put).build();
         Ok(IdClaim { id: id.clone(), write })
     }
+}
+
+fn partition(id: &ResourceId) -> String {
+    format!("resource-id#{id}")
 }

@@ -70,6 +70,8 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
         r.ask(&admin, "no such account", &of(method, "nobody", verb), body).await;
     }
     r.ask(&admin, "good", &of("GET", "ada", ""), null).await;
+    r.ask(&admin, "good", "GET /v1/admin/accounts?query=ADA@", null).await;
+    r.ask(&admin, "nothing to find", "GET /v1/admin/accounts?query=%20", null).await;
     r.ask(&admin, "good", &of("GET", "ada", "/verify"), null).await;
     let quotas = of("PUT", "ada", "/quotas");
     let none = json!({"projects": 0, "reason": "a test"});
