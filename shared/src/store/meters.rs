@@ -28,6 +28,7 @@ use aws_sdk_dynamodb::types::{
 use rust_decimal::Decimal;
 
 use super::accounts::{SortKeys, meter_key, meter_of, quantity, unbuilt};
+use super::backoff::Backoff;
 use super::claims::{claim_item, claimed};
 use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
@@ -60,8 +61,6 @@ const MORE_SHARDS: u8 = 15;
 /// The most sets of labels of a meter and hour. Each is an item that settlings read and a line of a
 /// row. Further sets are counted together.
 const LABEL_SETS_MAX: u32 = 1_000;
-/// Attempts to store a reading while other reports of its counter interfere.
-const READING_ATTEMPTS: usize = 8;
 
 /// What was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,7 +281,8 @@ impl Store {
         (counter, reading): (&CounterName, Quantity),
         rules: ReportRules,
     ) -> Result<ReportOutcome, StoreError> {
-        for _ in 0..READING_ATTEMPTS {
+        let mut losses = Backoff::for_losses();
+        loop {
             let Some(meter) = self.meter(account, report).await? else {
                 return Ok(ReportOutcome::UnknownMeter);
             };
@@ -324,8 +324,9 @@ impl Store {
                     }
                 }
             }
+            let attempts = losses.attempts();
+            losses.pause().await.map_err(|_| StoreError::Contended { attempts })?;
         }
-        Err(StoreError::Contended { attempts: u32::try_from(READING_ATTEMPTS).unwrap_or(u32::MAX) })
     }
 
     /// Counts what was used together with another write, which obstacle 0 is about. Labels of which

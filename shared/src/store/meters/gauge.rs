@@ -5,12 +5,13 @@ use std::cmp::Ordering;
 
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
-use super::{READING_ATTEMPTS, ReportOutcome, ReportRules, UsageReport, label_set};
+use super::{ReportOutcome, ReportRules, UsageReport, label_set};
 use crate::domain::ids::{AccountId, CounterName};
 use crate::domain::money::Quantity;
 use crate::domain::timestamp::{HOUR, Timestamp};
 use crate::domain::usage::{LATE_SECONDS_MAX, UsageLabels, level_hours};
 use crate::store::accounts::quantity;
+use crate::store::backoff::Backoff;
 use crate::store::item::{
     StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
 };
@@ -64,7 +65,8 @@ impl Store {
             return Ok(ReportOutcome::TooMuch);
         }
         let mut counted = Quantity::ZERO;
-        for _ in 0..READING_ATTEMPTS {
+        let mut losses = Backoff::for_losses();
+        loop {
             let mut known = self.known_level(account, report, gauge).await?;
             loop {
                 if let Some(known) = known.as_ref().filter(|known| !known.is_before(report, level))
@@ -84,8 +86,9 @@ impl Store {
                 }
                 known = Some(step.after);
             }
+            let attempts = losses.attempts();
+            losses.pause().await.map_err(|_| StoreError::Contended { attempts })?;
         }
-        Err(StoreError::Contended { attempts: u32::try_from(READING_ATTEMPTS).unwrap_or(u32::MAX) })
     }
 
     async fn take_step(
