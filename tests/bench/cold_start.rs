@@ -27,7 +27,7 @@ const TIME_PERCENT_MAX: u128 = 200;
 /// How much memory it may need, in percent of the smallest function's.
 const MEMORY_PERCENT_MAX: u128 = 250;
 /// How large a binary may be, in bytes: it is fetched and mapped at each cold start.
-const SIZE_MAX: u64 = 6_550_000;
+const SIZE_MAX: u64 = 6_500_000;
 /// The same if it asks Stripe.
 const SIZE_WITH_STRIPE_MAX: u64 = 8_000_000;
 /// The smallest function there is: `tests/bench/hello`.

@@ -2,19 +2,22 @@
 //! they would have been.
 
 use serde_json::{Value, json};
-use stripe_stand_in::{DisputeEnd, DisputeKind, NewDispute, StripeFaultKind};
+use stripe_stand_in::{DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order, StripeFaultKind};
 use tollgate::domain::account::AccountState;
+use tollgate::domain::command::Command;
+use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
 use tollgate::runtime::billing::Billing;
+use tollgate::store::Plan;
 use tollgate_tests::api::Answered;
 use tollgate_tests::ledger::named;
-use tollgate_tests::payments::{ACME, PaymentWorld, VISA, die_everywhere};
+use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
 use crate::account_stripe_support::call;
 use crate::auto_refill_support::PAY;
 
 const RECOVER: &str = "POST /v1/admin/payments/{id}/recover";
 
-async fn recover(world: &PaymentWorld, id: &str) -> Answered {
+pub(crate) async fn recover(world: &PaymentWorld, id: &str) -> Answered {
     let billing = &world.webhook.billing;
     let clients = admin::AdminClients {
         billing: Billing::new(billing.store.clone(), billing.settings.clone()),
@@ -96,6 +99,66 @@ async fn what_went_back_of_a_payment_is_recorded_with_it() {
 }
 
 #[tokio::test]
+async fn refund_that_cannot_be_read_stops_no_other_and_is_named() {
+    let world = PaymentWorld::new().await;
+    let (_, payment) = paid(&world).await;
+    let unreadable = world.stand_in.refund_in_dashboard(&payment, Some(100)).unwrap();
+    world.stand_in.remove_refund_status(&unreadable).unwrap();
+    world.stand_in.refund_in_dashboard(&payment, Some(500)).unwrap();
+    for (outcome, recorded_now) in [("credited", 1), ("already_credited", 0)] {
+        let answered = recover(&world, &payment).await;
+        let expected = (json!(outcome), json!("topup"), json!("25.00"), json!(recorded_now));
+        assert_eq!(found(&answered), expected);
+        let missing = answered.body["not_recorded"].as_array().unwrap();
+        assert!(missing.len() == 1 && missing[0].to_string().contains("status"), "{missing:?}");
+    }
+    assert_eq!(world.state().await.balance(), named("20"));
+}
+
+#[tokio::test]
+async fn refunds_of_each_payment_of_an_invoice_are_recorded() {
+    let world = PaymentWorld::new().await;
+    let (_, first) = paid(&world).await;
+    paid(&world).await;
+    let all = world.objects("payment_intent");
+    let second = all.iter().find(|intent| intent["id"] != first.as_str()).unwrap()["id"].clone();
+    let second = second.as_str().unwrap();
+    // One row credits both, as that of an invoice does which two payments paid.
+    let payment =
+        PaymentFacts { payment: named(&first), credit: named("50"), received_cents: 5_000 };
+    let (kind, also) = (CreditKind::TopUp, vec![named(second)]);
+    let credit = Command::Credit { payment, kind, bonus: None, also };
+    let (account, plan) = (acme(), |_: &AccountState| Ok(credit.clone()));
+    let trigger = world.ledger().trigger(&account, world.now());
+    let store = &world.ledger().undisturbed;
+    store.execute(trigger, Cause::Stripe, Plan::on_state(&plan)).await.unwrap();
+    world.stand_in.refund_in_dashboard(second, Some(500)).unwrap();
+    let expected = (json!("already_credited"), json!("topup"), json!("50.00"), json!(1));
+    assert_eq!(found(&recover(&world, &first).await), expected);
+    assert_eq!(all_is_told(&world).await.balance(), named("45"));
+}
+
+#[tokio::test]
+async fn recovery_beside_the_events_records_everything_once() {
+    for seed in 0..8 {
+        let world = PaymentWorld::new().await;
+        let (session, payment) = paid(&world).await;
+        world.stand_in.refund_in_dashboard(&payment, Some(500)).unwrap();
+        world.stand_in.plan_deliveries(DeliveryPlan {
+            copies: 2,
+            order: Order::Shuffled(seed),
+            ..DeliveryPlan::default()
+        });
+        let id = if seed % 2 == 0 { &session } else { &payment };
+        let (answered, told) = tokio::join!(recover(&world, id), world.deliver_all());
+        assert_eq!(answered.status, 200, "{}", answered.shown());
+        assert!(told.iter().all(|(_, status, _)| *status == 200), "{told:?}");
+        assert_eq!(all_is_told(&world).await.balance(), named("20"));
+        assert_eq!((world.count("topup").await, world.count("refund").await), (1, 1));
+    }
+}
+
+#[tokio::test]
 async fn dispute_that_is_over_is_recorded_as_it_ended() {
     for (end, balance, is_frozen) in [(DisputeEnd::Won, "25", false), (DisputeEnd::Lost, "0", true)]
     {
@@ -131,21 +194,6 @@ async fn refill_is_recovered_by_its_invoice_and_ends_its_attempt() {
     world.deliver_all().await;
     let balance = world.state().await.balance();
     assert_eq!((world.count("auto_refill").await, balance), (1, named("50")));
-    world.check().await;
-}
-
-#[tokio::test]
-async fn recovered_page_turns_no_refills_on() {
-    let world = PaymentWorld::new().await;
-    let refill = json!({"enabled": true, "threshold": "5.00", "amount": "20.00"});
-    let session = world.session("25.00", Some(refill)).await;
-    world.pay(&session, &format!("card={VISA}")).await;
-    assert_eq!(recover(&world, &session).await.body["outcome"], "credited");
-    assert_eq!(world.state().await.refill.agreement, None);
-    // What its events say soon afterwards counts.
-    world.deliver_all().await;
-    assert!(world.state().await.refill.agreement.is_some());
-    assert_eq!(world.state().await.balance(), named("25"));
     world.check().await;
 }
 

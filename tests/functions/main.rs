@@ -39,6 +39,7 @@ mod admin;
 mod admin_health;
 mod admin_recovery;
 mod admin_search;
+mod agreed_at_payment;
 mod auto_refill;
 mod auto_refill_by_hand;
 mod auto_refill_confirmation;

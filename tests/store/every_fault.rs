@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
-use tollgate::domain::event::{Cause, CreditKind, TakeBack};
+use tollgate::domain::event::{Cause, CreditKind, KeyedRequest, TakeBack};
 use tollgate::domain::ids::{AccountId, CounterName};
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{open_meter, start_new, stop};
@@ -91,8 +91,10 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
     let (time, step) = SCENARIO[number];
     let (account, now): (AccountId, Timestamp) = (named(ALICE), at(time));
     let (store, trigger) = (&ledger.store, ledger.trigger(&account, now));
-    let request =
-        Cause::Request { key: named(&format!("request-{number}")), digest: format!("{step:?}") };
+    let request = Cause::Request(KeyedRequest {
+        key: named(&format!("request-{number}")),
+        digest: format!("{step:?}"),
+    });
     let (refunded, refund) = (topup("pi_1", "7"), TakeBack::Refund(named("re_1")));
     let done = match step {
         Trigger::Open => store

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::account::{AccountState, PendingPayment, Standing};
 use tollgate::domain::command::Command;
 use tollgate::domain::decide::decide;
-use tollgate::domain::event::{Cause, Event, PaymentFacts, PendingEnd, TakeBack};
+use tollgate::domain::event::{Cause, Event, KeyedRequest, PaymentFacts, PendingEnd, TakeBack};
 use tollgate::domain::ids::{AccountId, PaymentId};
 use tollgate::domain::payment_records::{RecordedTotals, TakenTotals};
 use tollgate::domain::refusal::Refusal;
@@ -29,7 +29,7 @@ fn alice() -> AccountId {
 }
 
 fn request(key: &str, digest: &str) -> Cause {
-    Cause::Request { key: named(key), digest: digest.to_owned() }
+    Cause::Request(KeyedRequest { key: named(key), digest: digest.to_owned() })
 }
 
 /// A staff's correction, decided after a head.

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
 use tollgate::domain::decide::decide;
-use tollgate::domain::event::Cause;
+use tollgate::domain::event::{Cause, KeyedRequest};
 use tollgate::domain::policy::Policy;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resources::BillableList;
@@ -32,7 +32,7 @@ const FORMATS: [(RowFormat, RowFormat); 4] = [
 ];
 
 fn request(digest: &str) -> Cause {
-    Cause::Request { key: named("route:k1"), digest: digest.to_owned() }
+    Cause::Request(KeyedRequest { key: named("route:k1"), digest: digest.to_owned() })
 }
 
 /// Alice, whose chain has no row of a format with keys in `accounts`.

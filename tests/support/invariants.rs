@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tollgate::domain::event::{
-    BilledLines, BillingChange, Change, Event, OnExisting, PaymentChange, PaymentFacts,
-    ResourceChange, StandingChange,
+    BilledLines, BillingChange, Change, Event, KeyedRequest, OnExisting, PaymentChange,
+    PaymentFacts, ResourceChange, StandingChange,
 };
 use tollgate::domain::ids::{AccountId, PaymentId, RequestKey, ResourceId};
 use tollgate::domain::money::Usd;
@@ -227,7 +227,7 @@ fn seconds_by_resource(event: &Event) -> BTreeMap<ResourceId, i64> {
 async fn check_claims(ledger: &Ledger, account: &AccountId, rows: &[Row]) {
     let (mut used, mut by_key) = (BTreeMap::new(), BTreeMap::new());
     for row in rows {
-        if let Some((key, _)) = row.event.cause.request() {
+        if let Some(KeyedRequest { key, .. }) = row.event.cause.request() {
             let known = ledger.undisturbed.answering_row(account, key, row.event.at).await;
             let known = known.expect("a key is read");
             let known = known.unwrap_or_else(|| panic!("row {} has no key {key}", row.seq));
@@ -260,7 +260,7 @@ async fn check_claims(ledger: &Ledger, account: &AccountId, rows: &[Row]) {
 }
 
 fn has_key(event: &Event, wanted: &RequestKey) -> bool {
-    event.cause.request().is_some_and(|(key, _)| key == wanted)
+    event.cause.request().is_some_and(|request| request.key == *wanted)
 }
 
 /// The list of resources matches the chain.

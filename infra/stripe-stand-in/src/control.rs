@@ -294,6 +294,18 @@ impl StripeStandIn {
         })
     }
 
+    /// Leaves a refund without a status, which its description allows. There is no event.
+    ///
+    /// # Errors
+    /// If there is no such refund.
+    pub fn remove_refund_status(&self, refund: &str) -> Result<(), NotPossible> {
+        self.with(|account| {
+            account.of_kind("refund", refund)?;
+            account.change(refund, &[], |refund| refund["status"] = json!(null));
+            Ok(())
+        })
+    }
+
     /// Saves the portal's settings as if it was done in Stripe's dashboard long ago. Sessions that
     /// name no configuration use them, and there is no event. Returns the configuration's ID.
     ///

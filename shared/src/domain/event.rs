@@ -169,7 +169,7 @@ impl Event {
     #[must_use]
     pub fn claims(&self, account: &AccountId) -> Vec<Claim> {
         let mut claims = self.change.family().claims(account);
-        if let Some((key, digest)) = self.cause.request() {
+        if let Some(KeyedRequest { key, digest }) = self.cause.request() {
             claims.push(Claim {
                 key: request_claim(account, key),
                 on_existing: OnExisting::Stop,
@@ -197,14 +197,7 @@ pub enum Cause {
     /// A report from Stripe. The claim on the Stripe object makes it idempotent.
     Stripe,
     /// An API request with an idempotency key.
-    Request {
-        /// The route and the `Idempotency-Key`.
-        #[serde(rename = "k")]
-        key: RequestKey,
-        /// SHA-256 of the request. The same key with another request is an error.
-        #[serde(rename = "d")]
-        digest: String,
-    },
+    Request(KeyedRequest),
     /// A request without a key. A retry may repeat its effect, as with plain HTTP.
     Command,
     /// A request of the operator's staff. Rows of formats before 6 do not say whose it was, and have
@@ -218,7 +211,7 @@ pub enum Cause {
     },
 }
 
-/// A request of staff with an idempotency key.
+/// A request with an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyedRequest {
     /// The route and the `Idempotency-Key`.
@@ -230,17 +223,13 @@ pub struct KeyedRequest {
 }
 
 impl Cause {
-    /// The key of the request and its digest, if it has a key.
+    /// The request, if it has a key.
     #[must_use]
-    pub fn request(&self) -> Option<(&RequestKey, &String)> {
+    pub fn request(&self) -> Option<&KeyedRequest> {
         match self {
-            Cause::Request { key, digest }
-            | Cause::Staff { request: Some(KeyedRequest { key, digest }), .. } => {
-                Some((key, digest))
-            }
-            Cause::Time | Cause::Stripe | Cause::Command | Cause::Staff { request: None, .. } => {
-                None
-            }
+            Cause::Request(request) => Some(request),
+            Cause::Staff { request, .. } => request.as_ref(),
+            Cause::Time | Cause::Stripe | Cause::Command => None,
         }
     }
 
@@ -256,8 +245,7 @@ impl Cause {
         if format >= STAFF_KNOWN {
             return Cause::Staff { by, request };
         }
-        request
-            .map_or(Cause::Command, |KeyedRequest { key, digest }| Cause::Request { key, digest })
+        request.map_or(Cause::Command, Cause::Request)
     }
 
     fn is_time(&self) -> bool {

@@ -184,10 +184,7 @@ impl ApiCall {
     /// request, if it has one.
     #[must_use]
     pub fn cause(&self) -> Cause {
-        match self.request_key() {
-            Some(key) => Cause::Request { key, digest: self.digest().as_str().to_owned() },
-            None => Cause::Command,
-        }
+        self.keyed_request().map_or(Cause::Command, Cause::Request)
     }
 
     /// The same for a request of the operator's staff, with who called.
@@ -196,10 +193,12 @@ impl ApiCall {
     /// [`ProblemCode::Unauthorized`] on a route without an authorizer.
     pub fn staff_cause(&self) -> Result<Cause, Problem> {
         let by = self.caller()?.subject.clone();
-        let request = self
-            .request_key()
-            .map(|key| KeyedRequest { key, digest: self.digest().as_str().to_owned() });
-        Ok(Cause::Staff { by, request })
+        Ok(Cause::Staff { by, request: self.keyed_request() })
+    }
+
+    fn keyed_request(&self) -> Option<KeyedRequest> {
+        let key = self.request_key()?;
+        Some(KeyedRequest { key, digest: self.digest().as_str().to_owned() })
     }
 
     /// Makes sure that there is an `Idempotency-Key`, for what must never happen twice.
@@ -447,7 +446,7 @@ mod tests {
         assert_eq!(call.path::<String>("project").unwrap(), "p1");
         assert_eq!(call.query::<u32>("limit").unwrap(), Some(5));
         assert_eq!(call.json::<BTreeMap<String, u32>>().unwrap()["n"], 1);
-        assert!(matches!(call.cause(), Cause::Request { .. }));
+        assert!(matches!(call.cause(), Cause::Request(_)));
     }
 
     #[test]

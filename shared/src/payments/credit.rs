@@ -2,8 +2,11 @@
 
 use crate::domain::account::{AccountState, PendingPayment};
 use crate::domain::command::{Command, RefillSettings, RefillTerms};
-use crate::domain::event::{Cause, Change, Event, PaymentFacts, RefillChange};
+use crate::domain::event::{
+    Cause, Change, Event, KeyedRequest, PaymentFacts, RefillChange, StandingChange,
+};
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
+use crate::domain::row::Row;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 use crate::payments::cards;
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
@@ -21,10 +24,16 @@ const PROMISE_SECONDS: i64 = 14 * DAY;
 /// which the claim that makes it single is kept, so that an event that is sent again next week
 /// never undoes what the customer chose since.
 const AGREEMENT_SECONDS: i64 = 12 * HOUR;
+/// Terms of a page that is older are outdated: no payment takes longer.
+const TERMS_SECONDS: i64 = PROMISE_SECONDS;
 
-/// How many rows are looked through for what the customer decided since it paid: days of hours, and
-/// a dozen changes.
-const ROWS_LOOKED_AT: u32 = 100;
+/// How many rows are read at once to find what was decided since a payment: days of hours, and a
+/// dozen changes.
+const ROWS_READ: u32 = 100;
+/// How many reads look for it. Two weeks of hours take four.
+const READS_MAX: u32 = 10;
+/// Begins the key of the row that records the terms of a page. Its payment follows.
+const AGREEMENT_KEY: &str = "agreement:";
 
 impl Payments<'_> {
     /// Credits a payment, once; then what was agreed with it.
@@ -32,31 +41,10 @@ impl Payments<'_> {
     /// # Errors
     /// [`PaymentError`]
     pub async fn credit(&self, paid: &PaidPayment) -> Result<PaymentOutcome, PaymentError> {
-        let (outcome, agreed) = self.credit_alone(paid).await?;
-        if let (
-            PaymentOutcome::Recorded { account, seq }
-            | PaymentOutcome::AlreadyRecorded { account, seq },
-            Some((payment, agreement)),
-        ) = (&outcome, &agreed)
-        {
-            Box::pin(self.agree(account, *seq, payment, *agreement, paid.customer.as_ref()))
-                .await?;
-        }
-        Ok(outcome)
-    }
-
-    /// Credits a payment, once. What was agreed with it is returned.
-    ///
-    /// # Errors
-    /// [`PaymentError`]
-    pub(super) async fn credit_alone(
-        &self,
-        paid: &PaidPayment,
-    ) -> Result<(PaymentOutcome, Option<(PaymentId, AgreedTerms)>), PaymentError> {
         let IdentifiedPayment { payment, also, purchase, ids, received_cents } =
             match self.identify(paid).await? {
                 Ok(identified) => identified,
-                Err(outcome) => return Ok((outcome, None)),
+                Err(outcome) => return Ok(outcome),
             };
         let paid = PaidPayment { received_cents, ..paid.clone() };
         self.check(&payment, &paid, &purchase)?;
@@ -75,10 +63,14 @@ impl Payments<'_> {
         let (PaymentOutcome::Recorded { account, seq }
         | PaymentOutcome::AlreadyRecorded { account, seq }) = &outcome
         else {
-            return Ok((outcome, None));
+            return Ok(outcome);
         };
         self.note(account, *seq, &payment, &also, &ids).await?;
-        Ok((outcome, purchase.agreement.map(|agreement| (payment, agreement))))
+        if let Some(agreement) = purchase.agreement {
+            Box::pin(self.agree(account, *seq, &payment, agreement, paid.customer.as_ref()))
+                .await?;
+        }
+        Ok(outcome)
     }
 
     /// Credits a payment page that is paid at Stripe, with the webhook's own command and claim.
@@ -359,13 +351,13 @@ impl Payments<'_> {
             return Ok(());
         }
         let paid = self.stripe.payment_intent(payment).await?;
-        let agreed_at = paid.created.and_then(|created| Timestamp::from_seconds(created).ok());
-        if self.decided_since(account, agreed_at.unwrap_or(credited_at)).await? {
+        let agreed_at = paid.created_at().unwrap_or(credited_at);
+        if self.now - agreed_at > TERMS_SECONDS || self.decided_since(account, agreed_at).await? {
             return Ok(());
         }
-        let key = format!("agreement:{payment}").parse();
+        let key = format!("{AGREEMENT_KEY}{payment}").parse();
         let Ok(key) = key else { return Ok(()) };
-        let cause = Cause::Request { key, digest: payment.to_string() };
+        let cause = Cause::Request(KeyedRequest { key, digest: payment.to_string() });
         if let Some(customer) = customer {
             self.look_at_cards(account, customer).await?;
         }
@@ -409,29 +401,69 @@ impl Payments<'_> {
         }
     }
 
-    /// Whether the customer itself has set refills since: then what it agreed to before is
-    /// outdated, however late Stripe tells of it.
+    /// Whether refills were set since by the customer, on a newer page, or with the account that was
+    /// closed: then these terms are outdated, however late Stripe tells of them.
     async fn decided_since(
         &self,
         account: &AccountId,
         since: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let page = self
-            .billing
-            .store
-            .rows(account, 0..u64::MAX, RowOrder::NewestFirst, ROWS_LOOKED_AT)
-            .await?;
-        let is_own = |event: &Event| match &event.cause {
-            Cause::Request { key, .. } => !key.as_str().starts_with("agreement:"),
-            Cause::Command => true,
-            Cause::Stripe | Cause::Time | Cause::Staff { .. } => false,
-        };
-        let mut since_then =
-            page.rows.iter().map(|row| &row.event).take_while(|event| event.at >= since);
-        Ok(since_then.any(|event| {
-            matches!(event.change, Change::Refill(RefillChange::RefillChanged { .. }))
-                && is_own(event)
-        }))
+    ) -> Result<bool, PaymentError> {
+        let mut rest = Some(0..u64::MAX);
+        for _ in 0..READS_MAX {
+            let Some(numbers) = rest.take() else { return Ok(false) };
+            let newest = RowOrder::NewestFirst;
+            let page = self.billing.store.rows(account, numbers, newest, ROWS_READ).await?;
+            for Row { event, .. } in &page.rows {
+                if event.at < since {
+                    return Ok(false);
+                }
+                if self.is_decision(event, since).await? {
+                    return Ok(true);
+                }
+            }
+            rest = page.rest;
+        }
+        // Rows that were not read may hold a decision, and no card is charged on a guess.
+        Ok(true)
+    }
+
+    async fn is_decision(&self, event: &Event, since: Timestamp) -> Result<bool, PaymentError> {
+        match &event.change {
+            Change::Refill(RefillChange::RefillChanged { .. }) => {}
+            // Refills end with the account.
+            Change::Standing(
+                StandingChange::Closed { .. }
+                | StandingChange::ClosedByCustomer
+                | StandingChange::Reopened { .. },
+            ) => return Ok(true),
+            Change::Payment(_)
+            | Change::Grant(_)
+            | Change::Resource(_)
+            | Change::Billing(_)
+            | Change::Standing(_)
+            | Change::Refill(_)
+            | Change::Staff(_)
+            | Change::Hold(_) => return Ok(false),
+        }
+        match &event.cause {
+            Cause::Command => Ok(true),
+            Cause::Request(KeyedRequest { key, .. }) => {
+                match key.as_str().strip_prefix(AGREEMENT_KEY) {
+                    Some(payment) => self.is_newer(payment, since).await,
+                    None => Ok(true),
+                }
+            }
+            // Another card is charged from now on, or none.
+            Cause::Stripe | Cause::Time | Cause::Staff { .. } => Ok(false),
+        }
+    }
+
+    /// Whether the page of a payment is newer. Its row may have been written earlier or later. Of
+    /// pages of the same second the one counts that is told last.
+    async fn is_newer(&self, payment: &str, since: Timestamp) -> Result<bool, PaymentError> {
+        let Ok(payment) = payment.parse() else { return Ok(false) };
+        let created_at = self.stripe.payment_intent(&payment).await?.created_at();
+        Ok(created_at.is_none_or(|created_at| created_at > since))
     }
 }
 

@@ -83,10 +83,8 @@ impl Payments<'_> {
         found.map_err(|why| PaymentError::Mismatch { payment: id.to_string(), why })
     }
 
-    /// Credits it, and leaves refills as they are: what was agreed on a page of long ago may be
-    /// outdated, and no card is charged for terms that staff brought back.
     async fn recover_paid(&self, paid: &PaidPayment) -> Result<Recovery, PaymentError> {
-        let (account, seq, is_new) = match self.credit_alone(paid).await?.0 {
+        let (account, seq, is_new) = match self.credit(paid).await? {
             PaymentOutcome::Recorded { account, seq } => (account, seq, true),
             PaymentOutcome::AlreadyRecorded { account, seq } => (account, seq, false),
             PaymentOutcome::Noted { .. } => {

@@ -4,6 +4,7 @@
 //!
 //! Nothing here decides about money; what is missing is found out again from Stripe.
 
+use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use serde::{Deserialize, Serialize};
 
@@ -274,26 +275,18 @@ impl Store {
         account: &AccountId,
         sort_key: &str,
     ) -> Result<Option<StoredItem>, StoreError> {
-        self.mutable_item(&account_partition(account), sort_key).await
+        let read = self.read_of(&account_partition(account), sort_key).send().await;
+        Ok(read.map_err(|error| StoreError::of("GetItem", &error))?.item)
     }
 
-    /// An item of the table of everything that changes. Strongly consistent.
-    pub(super) async fn mutable_item(
-        &self,
-        partition: &str,
-        sort_key: &str,
-    ) -> Result<Option<StoredItem>, StoreError> {
-        let answer = self
-            .client
+    /// The read of one item of the table of everything that changes. Strongly consistent.
+    pub(super) fn read_of(&self, partition: &str, sort_key: &str) -> GetItemFluentBuilder {
+        self.client
             .get_item()
             .table_name(&self.tables.accounts)
             .key("pk", text(partition))
             .key("sk", text(sort_key))
             .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("GetItem", &error))?;
-        Ok(answer.item)
     }
 
     /// Writes to the profile, unless it is erased.

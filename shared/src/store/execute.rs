@@ -13,7 +13,7 @@ use crate::domain::account::AccountState;
 use crate::domain::command::{Command, TakenCredit};
 use crate::domain::decide::decide;
 use crate::domain::event::{
-    Cause, Change, Event, GrantChange, PaymentChange, PaymentFacts, TakeBack,
+    Cause, Change, Event, GrantChange, KeyedRequest, PaymentChange, PaymentFacts, TakeBack,
 };
 use crate::domain::ids::{AccountId, DisputeId, ResourceId};
 use crate::domain::payment_records::RecordedTotals;
@@ -295,7 +295,9 @@ impl Store {
         cause: &Cause,
         refusal: Refusal,
     ) -> Result<CommandOutcome, CommandError> {
-        let Some((key, digest)) = cause.request() else { return Err(refusal.into()) };
+        let Some(KeyedRequest { key, digest }) = cause.request() else {
+            return Err(refusal.into());
+        };
         match self.answering_row(trigger.account, key, trigger.now).await? {
             Some(known) if known.digest.as_ref() == Some(digest) => {
                 Ok(CommandOutcome::AlreadyAppended(known))
@@ -455,7 +457,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         cause: &Cause,
         head: &ChainHead,
     ) -> Result<Option<ExistingClaim>, CommandError> {
-        let Some((key, digest)) = cause.request() else { return Ok(None) };
+        let Some(KeyedRequest { key, digest }) = cause.request() else { return Ok(None) };
         let Trigger { account, policy, .. } = self.trigger;
         let now = self.now(&head.state);
         let place = KeyPlace::of(head.format.max(policy.row_format));

@@ -28,7 +28,7 @@ use super::item::{
     StoredItem, account_partition, item, malformed, number, number_of, text, text_of,
 };
 use super::{RecordOutcome, Store, StoreError};
-use crate::domain::event::{Event, request_claim};
+use crate::domain::event::{Event, KeyedRequest, request_claim};
 use crate::domain::ids::{AccountId, RequestKey};
 use crate::domain::row::RowDigest;
 use crate::domain::row_format::RowFormat;
@@ -128,7 +128,7 @@ impl Store {
         seq: u64,
         format: RowFormat,
     ) -> Result<Option<KeyWrite>, StoreError> {
-        let (Some((key, digest)), KeyPlace::Accounts) =
+        let (Some(KeyedRequest { key, digest }), KeyPlace::Accounts) =
             (event.cause.request(), KeyPlace::of(format))
         else {
             return Ok(None);

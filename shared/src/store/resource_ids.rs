@@ -30,7 +30,8 @@ impl Store {
         &self,
         id: &ResourceId,
     ) -> Result<Option<AccountId>, StoreError> {
-        let found = self.mutable_item(&partition(id), CLAIM).await?;
+        let read = self.read_of(&partition(id), CLAIM).send().await;
+        let found = read.map_err(|error| StoreError::of("GetItem", &error))?.item;
         let owner = found.map(|claim| parsed(&claim, "owner")).transpose();
         owner.map_err(malformed(format!("the claim of the resource {id}")))
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::error::ErrorDetail;
 use crate::domain::ids::PaymentId;
+use crate::domain::timestamp::Timestamp;
 
 /// An id that may be expanded into the object, which then stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,14 @@ pub struct PaymentIntent {
     /// Metadata set by Tollgate.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Metadata,
+}
+
+impl PaymentIntent {
+    /// When it was made (UTC), if Stripe says it.
+    #[must_use]
+    pub fn created_at(&self) -> Option<Timestamp> {
+        self.created.and_then(|created| Timestamp::from_seconds(created).ok())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -93,7 +93,7 @@ pub fn transaction(account: &AccountId, row: &Row) -> Transaction {
         cause: match event.cause {
             Cause::Time => "time",
             Cause::Stripe => "stripe",
-            Cause::Request { .. } | Cause::Command => "request",
+            Cause::Request(_) | Cause::Command => "request",
             Cause::Staff { .. } => "staff",
         },
         lines: lines(&event.change),

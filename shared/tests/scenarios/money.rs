@@ -326,10 +326,9 @@ fn corrections_and_bonuses_need_a_reason_and_an_amount() {
 
 #[test]
 fn rows_say_who_of_the_staff_caused_them_from_format_6_on() {
-    let (key, digest) = (named("correction:k1"), "of the body".to_owned());
-    let request = Some(KeyedRequest { key, digest });
-    let with_key = Cause::Request { key: named("correction:k1"), digest: "of the body".to_owned() };
-    for (request, before) in [(request, with_key), (None, Cause::Command)] {
+    let request = KeyedRequest { key: named("correction:k1"), digest: "of the body".to_owned() };
+    let with_key = Cause::Request(request.clone());
+    for (request, before) in [(Some(request), with_key), (None, Cause::Command)] {
         let staff = Cause::Staff { by: named("staff-1"), request };
         for (format, expected) in [(5, &before), (6, &staff)] {
             let mut world = World::with_credit("25");

@@ -82,7 +82,7 @@ fn stripe(world: &mut World, time: &str, command: Command) {
 fn requested(world: &mut World, time: &str, key: &str, command: Command) {
     let key: RequestKey = named(key);
     let digest = RowDigest::of(&[key.as_str()]).as_str().to_owned();
-    let before = std::mem::replace(&mut world.cause, Cause::Request { key, digest });
+    let before = std::mem::replace(&mut world.cause, Cause::Request(KeyedRequest { key, digest }));
     world.command(time, command).unwrap();
     world.cause = before;
 }
