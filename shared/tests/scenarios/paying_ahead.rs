@@ -5,6 +5,7 @@ use tollgate::domain::event::{Event, RefillDecline};
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::row_format::RowFormat;
+use tollgate::domain::settle::due::due_at;
 
 use crate::world::{World, at, is_good, named};
 
@@ -180,6 +181,19 @@ fn a_respite_counts_from_the_row_that_wanted_the_refill() {
     world.settle("12:00").begin_refill("12:01").unwrap();
     world.settle("12:30:01");
     assert_eq!((world.state.standing.name(), world.state.owed), ("suspended", named("0")));
+}
+
+/// The hourly run leaves the hour to the respite, and an attempt that begins late is looked at after
+/// it.
+#[test]
+fn end_of_a_respite_over_a_full_hour_is_due_by_itself() {
+    let mut world = World::with_credit("5.50");
+    world.start("11:00", "a", "vm100").unwrap();
+    world.command("11:57", correction("-4.50")).unwrap();
+    world.agree_to_refill("11:58", ("0.25", "25"), None);
+    world.settle("12:00").begin_refill("12:07:30").unwrap();
+    assert_eq!(due_at(&world.state, &world.policy), Some(at("12:08")));
+    world.skip_rows().settle("12:08").rows(&["12:08:00 suspended 0.00 = 0.00 as of 12:00:00"]);
 }
 
 #[test]

@@ -78,13 +78,16 @@ pub(crate) fn first_due(
 }
 
 /// When the account next needs a run of its own, as stored in the index `due`. Ends of *full* hours
-/// are left out, because the hourly run covers them.
+/// are left out, because the hourly run covers them. If that run may leave the hour to a respite, the
+/// end of the respite is there instead.
 #[must_use]
 pub fn due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     let own =
         obligations(state, policy).into_iter().filter_map(
             |(instant, obligation)| match obligation {
-                DueObligation::Pay if instant.hour().start() == instant => None,
+                DueObligation::Pay if instant.hour().start() == instant => {
+                    respite_until(state, policy).filter(|until| *until > instant)
+                }
                 DueObligation::Meter => None,
                 DueObligation::Pay
                 | DueObligation::EndPending(_)

@@ -156,8 +156,12 @@ impl StateView<'_> {
             *free > 0 && !is_of_trial
         });
         let grants = grants.map(|(_, (expires_at, _))| expires_at);
-        let paid = self.seconds("/p/t").filter(|through| through.rem_euclid(HOUR) != 0);
-        let paid = paid.filter(|_| self.is_good() && self.is_billed());
+        let paid = self.seconds("/p/t").filter(|_| self.is_good() && self.is_billed());
+        // The hourly run leaves the hour to a respite that lasts longer.
+        let paid = paid.and_then(|through| match through.rem_euclid(HOUR) {
+            0 => self.respite_until().filter(|until| *until > through),
+            _ => Some(through),
+        });
         Ok(pending.chain(holds).chain(self.trial_ends()?).chain(grants).chain(paid).min())
     }
 
@@ -245,14 +249,19 @@ impl StateView<'_> {
     /// An account without anything that is billed by time is suspended when its credit is used up, or
     /// at the end of a respite.
     fn stops_at_zero(&self) -> Option<i64> {
+        let respite = self.respite_until();
+        (self.state["z"] == "yes").then(|| respite.map_or(self.at, |until| until.max(self.at)))
+    }
+
+    /// The end of the respite of a refill that is under way.
+    fn respite_until(&self) -> Option<i64> {
         let refill = &self.state["r"];
         let is_under_way = if refill["o"].is_object() {
             refill["o"]["v"].is_null()
         } else {
             refill["w"].is_object()
         };
-        let respite = self.seconds("/r/ru/t").filter(|_| is_under_way);
-        (self.state["z"] == "yes").then(|| respite.map_or(self.at, |until| until.max(self.at)))
+        self.seconds("/r/ru/t").filter(|_| is_under_way)
     }
 
     /// The announcement of a deletion and the deletion, while no money may come and none is held; and
