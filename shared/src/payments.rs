@@ -16,12 +16,14 @@ mod hand_payments;
 mod pages;
 mod recovery;
 pub mod refill;
+mod refunds;
 mod reversals;
 mod trial;
 
 pub use cards::CardAsked;
 pub use pages::PagePlace;
 pub use recovery::{RecoveredPayment, Recovery};
+pub use refunds::{RefundStep, RefundablePayment};
 
 use crate::domain::event::Cause;
 use crate::domain::ids::{AccountId, CustomerId};

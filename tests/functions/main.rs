@@ -38,6 +38,7 @@ mod account_support;
 mod admin;
 mod admin_health;
 mod admin_recovery;
+mod admin_refunds;
 mod admin_search;
 mod agreed_at_payment;
 mod auto_refill;

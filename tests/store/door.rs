@@ -2,7 +2,7 @@
 //! recorded although the account cannot be settled.
 
 use tollgate::domain::account::{AccountState, PendingPayment, Standing};
-use tollgate::domain::command::Command;
+use tollgate::domain::command::{Command, RefundTerms};
 use tollgate::domain::decide::decide;
 use tollgate::domain::event::{Cause, PendingEnd, TakeBack};
 use tollgate::domain::ids::AccountId;
@@ -160,6 +160,28 @@ async fn commands_on_the_state_are_recorded_without_a_price() {
         assert_eq!((receipt.row.seq, receipt.unsettled), (before, Some(unpriced())), "{command:?}");
     }
     assert_eq!(check(&ledger, ALICE).await.balance(), named("10.6"));
+}
+
+/// Staff refund what is available, which is not known. They may refund all the same.
+#[tokio::test]
+async fn refund_by_staff_waits_for_a_price() {
+    let (ledger, no_prices) = without_a_price().await;
+    let alice: AccountId = named(ALICE);
+    let trigger = Trigger { prices: &no_prices, ..ledger.trigger(&alice, at("10:30:00")) };
+    let of = topup("pi_first", "10");
+    let terms = |may_leave_debt| RefundTerms {
+        payment: named("pi_first"),
+        amount: Some(named("4")),
+        reason: "a test".to_owned(),
+        may_leave_debt,
+    };
+    let (careful, bold) = (terms(false), terms(true));
+    let before = ledger.head(ALICE).await.state.next_seq;
+    let refused = ledger.store.execute(trigger, Cause::Stripe, Plan::begin_refund(&of, &careful));
+    assert_eq!(refused.await, Err(CommandError::Fault(unpriced())));
+    assert_eq!(ledger.head(ALICE).await.state.next_seq, before);
+    let done = ledger.store.execute(trigger, Cause::Stripe, Plan::begin_refund(&of, &bold)).await;
+    assert_eq!(receipt(done).row.event.amount(), named("-4"));
 }
 
 /// A refund that failed returns the credit that it took.

@@ -97,6 +97,7 @@ fn taken_by(row: &Row) -> Option<(&PaymentFacts, i64, Usd)> {
             Some((of, -*cents, -*credit))
         }
         PaymentChange::GivenBack { known: false, .. }
+        | PaymentChange::RefundSent { .. }
         | PaymentChange::Credited { .. }
         | PaymentChange::PaymentPending(_)
         | PaymentChange::PaymentEnded { .. }

@@ -131,6 +131,9 @@ impl<'w> Scene<'w> {
             "POST /v1/admin/accounts/{account}/correction" => {
                 json!({"amount": "5.00", "reason": "a test"})
             }
+            "POST /v1/admin/payments/{id}/refunds" => {
+                json!({"amount": "1.00", "reason": "a test"})
+            }
             "POST /v1/admin/accounts/{account}/freeze"
             | "POST /v1/admin/accounts/{account}/unfreeze"
             | "POST /v1/admin/accounts/{account}/suspend"

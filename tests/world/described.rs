@@ -386,6 +386,9 @@ async fn every_route_answers_as_it_is_described() {
         let (route, path) = of(verb);
         reader.send(&admin, &route, &path, &body).await;
     }
+    let refund = json!({"amount": "1.00", "reason": "a test"});
+    let (route, path) = ("POST /v1/admin/payments/{id}/refunds", format!("{payment}/refunds"));
+    reader.send(&admin, route, &path, &refund).await;
     reader.get(me, "/v1/balance", "").await;
     reader.send(me, "DELETE /v1/payment-methods/{id}", &card, &Value::Null).await;
     for verb in ["freeze", "unfreeze", "suspend", "resume", "close"] {

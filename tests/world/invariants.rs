@@ -52,8 +52,16 @@ async fn check_account(customer: &Customer<'_>, payments: &Payments, events: &[V
 }
 
 /// Types of rows that record money at Stripe.
-const PAID_TYPES: [&str; 6] =
-    ["topup", "auto_refill", "refund", "refund_reversed", "dispute", "dispute_reversed"];
+const PAID_TYPES: [&str; 8] = [
+    "topup",
+    "auto_refill",
+    "refund",
+    "refund_reversed",
+    "refund_pending",
+    "refund_failed",
+    "dispute",
+    "dispute_reversed",
+];
 
 fn of_types<'r>(rows: &'r [Value], types: &'r [&str]) -> impl Iterator<Item = &'r Value> {
     rows.iter().filter(|row| types.iter().any(|kind| row["type"] == *kind))
@@ -197,7 +205,9 @@ fn check_causes(account: &str, rows: &[Value]) {
             event.as_object().and_then(|event| event.values().next()).unwrap_or(&Value::Null);
         let cause = match kind {
             "topup" | "auto_refill" => format!("paid {}", change["payment"]),
-            "refund" | "dispute" | "refund_reversed" | "dispute_reversed" => {
+            "refund_sent" => format!("end of refund {}", change["number"]),
+            "refund_failed" => format!("end of refund {}", change["by"]["staff"]["n"]),
+            "refund" | "dispute" | "refund_reversed" | "dispute_reversed" | "refund_pending" => {
                 format!("{kind} {}{}", change["by"], change["dispute"])
             }
             "refill_failed" | "refill_begun" => {
@@ -278,10 +288,9 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
     let event = &row["body"]["x"];
     let mut names = match row["type"].as_str().unwrap() {
         "opened" => vec!["AccountOpened"],
-        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "dispute_reversed" => {
-            vec!["CreditAdded"]
-        }
-        "refund" | "dispute" => vec!["CreditTaken"],
+        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "refund_failed"
+        | "dispute_reversed" => vec!["CreditAdded"],
+        "refund" | "refund_pending" | "dispute" => vec!["CreditTaken"],
         "correction" if usd(&row["amount"]).is_negative() => vec!["CreditTaken"],
         "correction" => vec!["CreditAdded"],
         "started" => {

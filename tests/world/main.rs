@@ -50,6 +50,7 @@ mod money_faults;
 mod permissions;
 mod races;
 mod recorded;
+mod reports;
 mod secrets;
 mod staff;
 mod story;

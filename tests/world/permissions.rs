@@ -473,7 +473,7 @@ async fn the_operator_does_everything(world: &World) {
     gone.write("DELETE", "/v1/account", &json!({"balance": "0.00"})).await;
 }
 
-/// Staff record a payment and its refund before Stripe tells of them.
+/// Staff record a payment and its refund before Stripe tells of them, and refund some more.
 async fn recover_what_no_event_told(world: &World, customer: &Customer<'_>) {
     world.fault(json!({"fault": "drop", "delivery": "webhook", "times": 0}));
     let page = customer.page(&json!({"amount": "10.00"})).await;
@@ -490,6 +490,10 @@ async fn recover_what_no_event_told(world: &World, customer: &Customer<'_>) {
         (&json!("already_credited"), &json!(1))
     );
     world.no_faults();
+    let path = format!("/v1/admin/payments/{payment}/refunds");
+    let body = json!({"amount": "1.00", "reason": "a test"});
+    let refund = world.write(&world.operator, "POST", &path, &body).await;
+    assert_eq!(refund["status"], "sent", "{refund}");
 }
 
 /// The local cloud has no CloudFormation, which would ask when the stack is made.

@@ -37,7 +37,8 @@ const READS_MAX: u32 = 20;
 /// The types of rows that add paid credit.
 const PAID_FOR: [&str; 3] = ["topup", "auto_refill", "commit"];
 /// The types of rows that take a payment back, or give it back again.
-const WENT_BACK: [&str; 4] = ["refund", "refund_reversed", "dispute", "dispute_reversed"];
+const WENT_BACK: [&str; 6] =
+    ["refund", "refund_reversed", "refund_pending", "refund_failed", "dispute", "dispute_reversed"];
 /// The maximum number of reads for what went back: a hundred thousand rows of 1 KB, eleven years of
 /// one row an hour.
 const BACK_READS_MAX: u32 = 100;
@@ -164,6 +165,7 @@ fn moved(change: &PaymentChange) -> Option<(&PaymentId, BackCents)> {
         PaymentChange::DisputeMoved { of, cents, .. } => (true, of, *cents),
         // A reversal that was reported first moved nothing.
         PaymentChange::GivenBack { known: false, .. }
+        | PaymentChange::RefundSent { .. }
         | PaymentChange::Credited { .. }
         | PaymentChange::PaymentPending(_)
         | PaymentChange::PaymentEnded { .. }

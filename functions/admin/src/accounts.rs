@@ -94,6 +94,8 @@ struct AccountView {
     idle: u32,
     meters: u32,
     pending_payments: usize,
+    /// Refunds that Stripe has not answered.
+    open_refunds: usize,
     /// The amount of one refill. Null while refills are off.
     auto_refill: Option<String>,
     quotas: QuotasView,
@@ -169,6 +171,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         idle: state.billed.idle,
         meters: state.meters,
         pending_payments: state.pending.len(),
+        open_refunds: state.open_refunds.len(),
         auto_refill: state.refill.agreement.map(|agreed| agreed.amount.to_string()),
         quotas: QuotasView::read(billing, &account).await?,
         head: digest.as_str().to_owned(),

@@ -7,6 +7,7 @@ mod health;
 mod payments;
 mod prices;
 mod quotas;
+mod refunds;
 mod search;
 
 use lambda_http::{Body, Request, Response};
@@ -44,6 +45,7 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
         "PUT /v1/admin/prices" => prices::put(billing, call).await,
         "GET /v1/admin/payments/{id}" => payments::get(clients, call).await,
         "POST /v1/admin/payments/{id}/recover" => payments::recover(clients, call).await,
+        "POST /v1/admin/payments/{id}/refunds" => refunds::refund(clients, call).await,
         "GET /v1/admin/health" => health::get(clients, call).await,
         "GET /v1/admin/accounts" => search::search(billing, call).await,
         "GET /v1/admin/accounts/{account}" => accounts::get(billing, call).await,

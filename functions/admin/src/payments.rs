@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tollgate::domain::event::{Change, PaymentChange};
 use tollgate::domain::ids::{AccountId, PaymentId};
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
@@ -10,7 +11,7 @@ use tollgate::http::payments::payments;
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::payments::{PaymentError, RecoveredPayment, Recovery};
 use tollgate::runtime::billing::Billing;
-use tollgate::store::StoreError;
+use tollgate::store::{ExistingClaim, RowOrder, StoreError};
 use tollgate::views::transaction::Transaction;
 
 use crate::AdminClients;
@@ -152,7 +153,7 @@ pub(crate) async fn place(
     };
     for claim in claims {
         if let Some(claimed) = billing.store.claim(&claim).await? {
-            return Ok(Some(PaymentRow { account: claimed.account, seq: claimed.seq }));
+            return Ok(Some(taking_row(billing, claimed).await?));
         }
     }
     if let Some(found) = billing.store.look_up(id.as_str()).await? {
@@ -162,6 +163,17 @@ pub(crate) async fn place(
     // first row.
     let owner = billing.store.owner(id.as_str()).await?;
     Ok(owner.map(|account| PaymentRow { account, seq: 0 }))
+}
+
+/// The row that took the credit of a refund. For one by staff it is before the claim's.
+async fn taking_row(billing: &Billing, claimed: ExistingClaim) -> Result<PaymentRow, StoreError> {
+    let ExistingClaim { account, seq, .. } = claimed;
+    let page = billing.store.rows(&account, seq..seq + 1, RowOrder::OldestFirst, 1).await?;
+    let sent = page.rows.into_iter().next().map(|row| row.event.change);
+    let Some(Change::Payment(PaymentChange::RefundSent { number, .. })) = sent else {
+        return Ok(PaymentRow { account, seq });
+    };
+    Ok(PaymentRow { account, seq: number })
 }
 
 fn unknown(id: &PaymentId) -> Problem {

@@ -1,14 +1,15 @@
-//! `auto-refill`: charges the saved card off session.
+//! `auto-refill`: charges the saved card off session, and drives on refunds by staff that Stripe has
+//! not answered.
 //!
-//! `BalanceLow` (a refill is wanted) and `RefillDue` (`settle-due` found a wanted or open refill)
-//! trigger it. It reads the account and acts on its state alone. A repeated, late or unnecessary
-//! trigger finds nothing to do.
+//! `BalanceLow` (a refill is wanted) and `RefillDue` (`settle-due` found a wanted or open refill, or a
+//! refund) trigger it. It reads the account and acts on its state alone. A repeated, late or
+//! unnecessary trigger finds nothing to do.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use tollgate::payments::refill::RefillStep;
-use tollgate::payments::{PaymentError, Payments};
+use tollgate::payments::{PaymentError, Payments, RefundStep};
 use tollgate::runtime::account_event::AccountEvent;
 use tollgate::runtime::billing::Billing;
 use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
@@ -38,6 +39,10 @@ pub struct RefillReport {
     pub open: u32,
     /// Attempts or wanted refills that need manual attention.
     pub stuck: u32,
+    /// Refunds that ended.
+    pub refunds: u32,
+    /// Refunds that Stripe has still not answered.
+    pub refunds_open: u32,
     /// The steps in words, in order.
     pub steps: Vec<String>,
 }
@@ -71,13 +76,20 @@ pub async fn handle(
         tracing::error!(alarm = "stripe_not_started", %account, %error);
     })?;
     let payments = Payments { billing: &clients.billing, stripe, now };
-    // Boxed because the future is deeply nested.
-    let steps = Box::pin(payments.refill(account)).await.inspect_err(|failure| {
+    let failed_to_run = |failure: &PaymentError| {
         tracing::error!(alarm = "refill_failed_to_run", %account, %failure);
-    })?;
+    };
+    // Boxed because the futures are deeply nested. The card first: machines depend on it. A failure
+    // of one does not stop the other.
+    let steps = Box::pin(payments.refill(account)).await.inspect_err(failed_to_run);
+    let refunds = Box::pin(payments.drive_refunds(account)).await.inspect_err(failed_to_run);
+    let (steps, refunds) = (steps?, refunds?);
     let mut report = RefillReport::default();
     for step in &steps {
         report.count(step);
+    }
+    for step in &refunds {
+        report.count_refund(step);
     }
     Ok(report)
 }
@@ -94,7 +106,25 @@ impl RefillReport {
             .count("NeedsCustomer", self.needs_customer)
             .count("Open", self.open)
             .count("Stuck", self.stuck)
+            .count("Refunds", self.refunds)
+            .count("RefundsOpen", self.refunds_open)
             .count("NothingToDo", u8::from(self.steps.is_empty()))
+    }
+
+    fn count_refund(&mut self, step: &RefundStep) {
+        let (counter, words) = match step {
+            RefundStep::Sent { number, refund } => {
+                (&mut self.refunds, format!("refund {number}: accepted as {refund}"))
+            }
+            RefundStep::Failed { number, why } => {
+                (&mut self.refunds, format!("refund {number}: failed, {why}"))
+            }
+            RefundStep::Open { number, why } => {
+                (&mut self.refunds_open, format!("refund {number}: open, {why}"))
+            }
+        };
+        *counter += 1;
+        self.steps.push(words);
     }
 
     fn count(&mut self, step: &RefillStep) {

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tollgate::domain::ids::AccountId;
 use tollgate::domain::settle::TriggerDelivery;
-use tollgate::domain::settle::due::{asks_about_deletion, refill_needs_driving};
+use tollgate::domain::settle::due::{
+    asks_about_deletion, refill_needs_driving, refunds_need_driving,
+};
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::runtime::billing::{Billing, Visit};
 use tollgate::runtime::bus::{Bus, BusEvent, PublishError};
@@ -72,7 +74,7 @@ pub struct SettleDueReport {
     /// The accounts in the index. The next run retries the failed ones.
     #[serde(flatten)]
     pub settled: SettleTally,
-    /// Accounts whose refill was put on the bus.
+    /// Accounts whose refill or refund was put on the bus.
     pub refills: u32,
     /// Accounts whose deletion was put on the bus.
     pub deletions: u32,
@@ -160,22 +162,22 @@ impl SettleDueReport {
     }
 }
 
-/// The settled accounts about which Stripe must be asked.
+type Settled = Result<SettleReport, CommandError>;
+
+/// The accounts about which Stripe must be asked.
 struct FollowUps<'a> {
     /// Sent while others are still settled.
     refills: mpsc::UnboundedSender<AccountId>,
     deletions: &'a RefCell<Vec<WaitingDeletion>>,
 }
 
-/// What Stripe must be asked about a settled account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FollowUp {
-    Nothing,
-    Refill,
-    /// The deletion that has been due since then.
-    Deletion {
-        since: Timestamp,
-    },
+/// What Stripe must be asked about an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct FollowUp {
+    /// Whether a refill or a refund must continue.
+    refill: bool,
+    /// Since when the account's deletion has been due.
+    deletion_since: Option<Timestamp>,
 }
 
 /// Settles accounts, and names those about which Stripe must be asked.
@@ -187,22 +189,13 @@ async fn settle_all(
 ) -> SettleDueReport {
     let mut report = SettleDueReport::default();
     let settle = async |account: AccountId| settle_one(clients, &account, now).await;
-    let done = |account: AccountId, outcome: Result<(SettleReport, FollowUp), CommandError>| {
-        let (settled, follow_up) = match outcome {
-            Ok((report, follow_up)) => (Ok(report), follow_up),
-            Err(error) => (Err(error), FollowUp::Nothing),
-        };
+    let done = |account: AccountId, (settled, follow_up): (Settled, FollowUp)| {
         report.settled.count(&account, &settled);
-        match follow_up {
-            FollowUp::Nothing => {}
-            FollowUp::Refill => {
-                if follow_ups.refills.send(account).is_err() {
-                    tracing::debug!("refills are no longer sent");
-                }
-            }
-            FollowUp::Deletion { since } => {
-                follow_ups.deletions.borrow_mut().push(WaitingDeletion { since, account });
-            }
+        if follow_up.refill && follow_ups.refills.send(account.clone()).is_err() {
+            tracing::debug!("refills are no longer sent");
+        }
+        if let Some(since) = follow_up.deletion_since {
+            follow_ups.deletions.borrow_mut().push(WaitingDeletion { since, account });
         }
     };
     let run = clients.budget.work(AT_ONCE, due, settle, done).await;
@@ -214,28 +207,34 @@ async fn settle_all(
     report
 }
 
-/// Settles an account, and finds what Stripe must be asked.
+/// Settles an account, and finds what Stripe must be asked. An account that cannot be settled still
+/// gets an answer for its refunds.
 async fn settle_one(
     clients: &SettleDueClients,
     account: &AccountId,
     now: Timestamp,
-) -> Result<(SettleReport, FollowUp), CommandError> {
+) -> (Settled, FollowUp) {
     let policy = &clients.billing.settings.policy;
     // The template drops a minute's trigger after five minutes, so only this run announces
     // deletions.
     let visit = Visit { delivery: TriggerDelivery::Prompt, ..Visit::of(account, now) };
     let look = |settled: &SettledAccount<'_>| {
         let state = settled.view.state();
-        let follow_up = if refill_needs_driving(state, policy, now) {
-            FollowUp::Refill
-        } else if asks_about_deletion(account, state, now) {
-            FollowUp::Deletion { since: state.at }
-        } else {
-            FollowUp::Nothing
+        let follow_up = FollowUp {
+            refill: refill_needs_driving(state, policy, now)
+                || refunds_need_driving(account, state, now),
+            deletion_since: asks_about_deletion(account, state, now).then_some(state.at),
         };
         (settled.report.clone(), follow_up)
     };
-    clients.billing.settle(visit, look).await
+    match clients.billing.settle(visit, look).await {
+        Ok((report, follow_up)) => (Ok(report), follow_up),
+        Err(error) => {
+            let head = clients.billing.store.head(account).await.ok().flatten();
+            let refill = head.is_some_and(|head| refunds_need_driving(account, &head.state, now));
+            (Err(error), FollowUp { refill, ..FollowUp::default() })
+        }
+    }
 }
 
 /// An event that asks a function to look at an account.

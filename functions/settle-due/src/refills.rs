@@ -10,7 +10,7 @@ use tollgate::runtime::bus::{BusEvent, PublishError};
 
 use crate::{SettleDueClients, event_of};
 
-/// The `detail-type` of a wanted or open refill that must continue.
+/// The `detail-type` of a wanted or open refill, or of a refund, that must continue.
 pub const REFILL_DUE: &str = "RefillDue";
 
 /// Refills per call of the bus, which takes ten. Fewer are sent if no more wait.

@@ -24,7 +24,7 @@ use crate::domain::yes_no;
 
 pub use billed::{BilledTotals, PaidPeriod};
 pub use grant::{Grant, GrantKind};
-pub use payments::{DisputePhase, DisputeState, PendingPayment, TakenBack};
+pub use payments::{DisputePhase, DisputeState, OpenRefund, PendingPayment, TakenBack};
 pub use refill::{
     CardChoice, CardExpiry, RefillAgreement, RefillAttempt, RefillPause, RefillPurpose,
     RefillRespite, RefillState, TaxMode, WantedRefill,
@@ -100,6 +100,9 @@ pub struct AccountState {
     /// Delayed payments that may still arrive. They block the deletion of resources.
     #[serde(rename = "pp", default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<PendingPayment>,
+    /// Refunds by staff that Stripe has not answered yet, oldest first.
+    #[serde(rename = "rf", default, skip_serializing_if = "Vec::is_empty")]
+    pub open_refunds: Vec<OpenRefund>,
     /// Partly refunded or disputed payments.
     #[serde(rename = "tb", default, skip_serializing_if = "Vec::is_empty")]
     pub taken_back: Vec<TakenBack>,

@@ -8,12 +8,14 @@ use crate::domain::account::{
     BilledTotals, CardChoice, DisputePhase, Grant, PendingPayment, RestartPolicy, TaxMode,
 };
 use crate::domain::event::{
-    CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, RefillDecline, StartKind, TakeBack,
+    CreditKind, DisputeOutcome, PaymentFacts, PendingEnd, RefillDecline, StaffRefund, StartKind,
+    TakeBack,
 };
 use crate::domain::funds::FundShare;
 use crate::domain::holds::HoldId;
 use crate::domain::ids::{
-    CardFingerprint, CardId, CustomerId, DisputeId, FraudWarningId, PaymentId, ProjectId, Sku,
+    CardFingerprint, CardId, CustomerId, DisputeId, FraudWarningId, PaymentId, ProjectId, RefundId,
+    Sku,
 };
 use crate::domain::money::{Quantity, Rate, Usd};
 use crate::domain::payment_records::{RecordedTotals, TakenTotals};
@@ -212,6 +214,33 @@ pub enum Command {
         /// What is recorded of the payment.
         before: RecordedTotals,
     },
+    /// Takes the credit of a refund by staff. Stripe is asked after the row.
+    BeginRefund {
+        /// The payment that is refunded.
+        of: PaymentFacts,
+        terms: RefundTerms,
+        /// What is recorded of the payment.
+        before: RecordedTotals,
+    },
+    /// Records that Stripe accepted a refund by staff.
+    ConfirmRefund {
+        /// The row that took the credit.
+        number: u64,
+        refund: RefundId,
+        /// The refunded payment.
+        payment: PaymentId,
+    },
+    /// Returns the credit of a refund by staff that Stripe refused.
+    UndoRefund {
+        /// As the row has it that took the credit, with the reason why Stripe refused it.
+        refund: StaffRefund,
+        /// The payment that was to be refunded.
+        of: PaymentFacts,
+        /// What the row took.
+        taken: TakenCredit,
+        /// What is recorded of the payment.
+        before: RecordedTotals,
+    },
     /// Records a new dispute and freezes the account.
     OpenDispute {
         dispute: DisputeId,
@@ -277,7 +306,9 @@ impl Command {
             | Command::Credit { .. }
             | Command::AwaitPayment(_)
             | Command::EndPayment { .. }
-            | Command::GiveBack { .. } => false,
+            | Command::GiveBack { .. }
+            | Command::ConfirmRefund { .. }
+            | Command::UndoRefund { .. } => false,
             Command::MoveDispute { cents, before, .. } => *cents > before.dispute_cents,
             Command::Grant { .. }
             | Command::Create { .. }
@@ -308,6 +339,7 @@ impl Command {
             | Command::FailRefill { .. }
             | Command::ChooseRestartPolicy(_)
             | Command::TakeBack { .. }
+            | Command::BeginRefund { .. }
             | Command::OpenDispute { .. }
             | Command::CloseDispute { .. }
             | Command::ChangeDispute { .. }
@@ -425,6 +457,18 @@ pub enum PastChargeKind {
         /// The time that was not used.
         unused_seconds: i64,
     },
+}
+
+/// How staff refund a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundTerms {
+    /// The payment at Stripe that the money goes back to, `pi_…`.
+    pub payment: PaymentId,
+    /// The credit that goes back, in USD, before tax. `None`: all that is left of the payment.
+    pub amount: Option<Usd>,
+    pub reason: String,
+    /// Whether credit that was already spent is refunded, too.
+    pub may_leave_debt: bool,
 }
 
 /// Credit taken for a refund or dispute.

@@ -6,6 +6,7 @@
 mod holds;
 mod money;
 mod refills;
+mod refunds;
 pub(crate) mod resources;
 
 use crate::domain::account::{
@@ -18,7 +19,7 @@ use crate::domain::credit_low;
 use crate::domain::event::{
     Cause, Change, Event, PaymentChange, RefillWant, StaffChange, StandingChange,
 };
-use crate::domain::funds::{FundDelta, Purse};
+use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
 use crate::domain::refill::{self, refill_under_way_since, respite_until};
@@ -72,6 +73,15 @@ pub fn decide(
         Command::GiveBack { by, of, cents, taken, before } => {
             let recorded = (taken.as_ref(), *before);
             money::give_back(state, by, of, *cents, recorded, policy, now)
+        }
+        Command::BeginRefund { of, terms, before } => {
+            refunds::begin(state, of, terms, *before, policy)
+        }
+        Command::ConfirmRefund { number, refund, payment } => {
+            refunds::confirm(state, *number, refund, payment)
+        }
+        Command::UndoRefund { refund, of, taken, before } => {
+            refunds::undo(state, refund, of, (taken, *before), policy, now)
         }
         Command::OpenDispute { dispute, payment } => {
             Ok(DecisionOutcome::of(PaymentChange::DisputeOpened {
@@ -193,6 +203,12 @@ impl DecisionOutcome {
         funds: Vec<FundDelta>,
     ) -> DecisionOutcome {
         DecisionOutcome { change: change.into(), grants, funds, owed: Usd::ZERO, kept: None }
+    }
+
+    /// What it takes of paid credit, in USD.
+    fn paid_credit_taken(&self) -> Usd {
+        let of_paid = self.funds.iter().filter(|delta| delta.fund == Fund::Paid);
+        -of_paid.map(|delta| delta.amount).sum::<Usd>()
     }
 
     pub(crate) fn moving(change: impl Into<Change>, funds: Vec<FundDelta>) -> DecisionOutcome {

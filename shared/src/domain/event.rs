@@ -41,7 +41,8 @@ pub use hold::HoldChange;
 pub use lines::{BilledLines, ChunkedLines, MeterLine, ResourceLine};
 pub use list_change::ListChange;
 pub use payment::{
-    CreditKind, DisputeOutcome, DisputeTotals, PaymentChange, PaymentFacts, PendingEnd, TakeBack,
+    CreditKind, DisputeOutcome, DisputeTotals, PaymentChange, PaymentFacts, PendingEnd,
+    StaffRefund, TakeBack,
 };
 pub use refill::{RefillChange, RefillDecline};
 pub use resource::{ResourceChange, StartKind, StopReason};
@@ -137,7 +138,7 @@ impl Event {
         self.funds.iter().map(|delta| delta.amount).sum()
     }
 
-    /// Why staff did it, in their words. Only rows of staff have one.
+    /// Why staff did it, in their words, or why Stripe refused a refund of theirs.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.change.family().reason()

@@ -240,6 +240,25 @@ pub enum Refusal {
     #[error("this requires ${required} of credit, and ${available} is available")]
     CreditTooLow { required: Usd, available: Usd },
 
+    // Refunds by staff.
+    #[error(
+        "${credit} would go back, and ${available} of paid credit is available. Refund less, or \
+         allow a negative balance"
+    )]
+    RefundAboveCredit { credit: Usd, available: Usd },
+    /// All of it was refunded or disputed.
+    #[error("nothing is left to refund of this payment")]
+    NothingLeftToRefund,
+    #[error(
+        "{max} refunds of this account are open, the most it may have. Wait until Stripe has answered one"
+    )]
+    TooManyRefunds { max: usize },
+    #[error("refund {number} is not open")]
+    RefundNotOpen { number: u64 },
+    /// The operator does not write rows of format 6 yet.
+    #[error("refunds are not available yet, because the service is being updated")]
+    RefundsNotYet,
+
     // Refills.
     /// The issuer refused the card permanently.
     #[error("card {card} was permanently declined by its issuer. Use another card")]
@@ -284,6 +303,8 @@ impl Refusal {
             | Refusal::AccountChanged
             | Refusal::AttemptOpen { .. }
             | Refusal::HoldsNotYet
+            | Refusal::RefundsNotYet
+            | Refusal::TooManyRefunds { .. }
             | Refusal::TooManyHolds { .. }
             | Refusal::TooManyPages { .. }
             | Refusal::TooManyNewPages { .. }
@@ -344,6 +365,9 @@ impl Refusal {
             | Refusal::TrialCardUsed
             | Refusal::TrialLimit { .. }
             | Refusal::CreditTooLow { .. }
+            | Refusal::RefundAboveCredit { .. }
+            | Refusal::NothingLeftToRefund
+            | Refusal::RefundNotOpen { .. }
             | Refusal::CardRefused { .. }
             | Refusal::AttemptNotOpen { .. }
             | Refusal::CustomerAlreadyAsked { .. }

@@ -230,7 +230,10 @@ impl From<&Refusal> for Problem {
                 .with("required", required.to_string())
                 .with("available", available.to_string()),
             Refusal::AmountTooSmall { min } => problem.with("min", min.to_string()),
-            Refusal::AmountTooLarge { max } => problem.with("max", max.to_string()),
+            Refusal::AmountTooLarge { max }
+            | Refusal::RefundAboveCredit { credit: _, available: max } => {
+                problem.with("max", max.to_string())
+            }
             Refusal::ResourceQuota { max }
             | Refusal::ProjectQuota { max }
             | Refusal::TooManyHolds { max } => problem.with("max", *max),
@@ -291,7 +294,9 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
             ProblemCode::InvalidAmount
         }
         Refusal::AmountTooSmall { .. } => ProblemCode::AmountTooSmall,
-        Refusal::AmountTooLarge { .. } => ProblemCode::AmountTooLarge,
+        Refusal::AmountTooLarge { .. } | Refusal::RefundAboveCredit { .. } => {
+            ProblemCode::AmountTooLarge
+        }
         Refusal::ExpiryPast { .. }
         | Refusal::ReasonNeeded { .. }
         | Refusal::TooManyAtOnce { .. }
@@ -337,6 +342,9 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::ResourcesLeft { .. }
         | Refusal::NotClosed
         | Refusal::PaymentPending
+        | Refusal::NothingLeftToRefund
+        | Refusal::TooManyRefunds { .. }
+        | Refusal::RefundNotOpen { .. }
         | Refusal::AttemptOpen { .. }
         | Refusal::AttemptNotOpen { .. }
         | Refusal::CustomerAlreadyAsked { .. }
@@ -348,7 +356,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::ProjectQuota { .. }
         | Refusal::TooManyHolds { .. } => ProblemCode::QuotaReached,
         Refusal::HoldEnded { .. } => ProblemCode::HoldEnded,
-        Refusal::HoldsNotYet => ProblemCode::Unavailable,
+        Refusal::HoldsNotYet | Refusal::RefundsNotYet => ProblemCode::Unavailable,
         Refusal::BalanceTooHigh { .. } => ProblemCode::BalanceTooHigh,
         Refusal::BalanceChanged { .. } => ProblemCode::BalanceChanged,
         Refusal::TrialNotOffered

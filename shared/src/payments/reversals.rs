@@ -17,6 +17,11 @@ impl Payments<'_> {
         else {
             return Ok(PaymentOutcome::Foreign);
         };
+        if let Some(confirmed) = self.confirm_refund(&credited, news).await?
+            && news.course == RefundCourse::Goes
+        {
+            return Ok(confirmed);
+        }
         let by = TakeBack::Refund(news.refund.clone());
         let outcome = match news.course {
             RefundCourse::Goes => {

@@ -10,10 +10,11 @@ use super::{
     SettledAccount, Store, StoreError,
 };
 use crate::domain::account::AccountState;
-use crate::domain::command::{Command, TakenCredit};
+use crate::domain::command::{Command, RefundTerms, TakenCredit};
 use crate::domain::decide::decide;
 use crate::domain::event::{
-    Cause, Change, Event, GrantChange, KeyedRequest, PaymentChange, PaymentFacts, TakeBack,
+    Cause, Change, Event, GrantChange, KeyedRequest, PaymentChange, PaymentFacts, StaffRefund,
+    TakeBack,
 };
 use crate::domain::ids::{AccountId, DisputeId, ResourceId};
 use crate::domain::payment_records::RecordedTotals;
@@ -59,6 +60,8 @@ enum StatePlan<'p> {
     Command(&'p (dyn Fn(&AccountState) -> Result<Command, Refusal> + Sync)),
     TakeBack { by: &'p TakeBack, of: &'p PaymentFacts, cents: TakenPart },
     GiveBack { by: &'p TakeBack, of: &'p PaymentFacts, cents: i64 },
+    BeginRefund { of: &'p PaymentFacts, terms: &'p RefundTerms },
+    UndoRefund { refund: &'p StaffRefund, of: &'p PaymentFacts },
 }
 
 /// How much of a payment is taken back, in cents, tax included.
@@ -112,6 +115,19 @@ impl<'p> Plan<'p> {
     pub fn give_back(by: &'p TakeBack, of: &'p PaymentFacts, cents: i64) -> Plan<'p> {
         Plan(PlanInput::State(StatePlan::GiveBack { by, of, cents }))
     }
+
+    /// Staff refund a payment: its credit is taken before Stripe is asked.
+    #[must_use]
+    pub fn begin_refund(of: &'p PaymentFacts, terms: &'p RefundTerms) -> Plan<'p> {
+        Plan(PlanInput::State(StatePlan::BeginRefund { of, terms }))
+    }
+
+    /// Stripe refused a refund by staff, with this reason: exactly what its row had taken is given
+    /// back.
+    #[must_use]
+    pub fn undo_refund(refund: &'p StaffRefund, of: &'p PaymentFacts) -> Plan<'p> {
+        Plan(PlanInput::State(StatePlan::UndoRefund { refund, of }))
+    }
 }
 
 impl fmt::Debug for Plan<'_> {
@@ -131,8 +147,20 @@ impl StatePlan<'_> {
             StatePlan::Command(command) => {
                 command(state).map_or(true, |command| command.settles_first())
             }
-            StatePlan::TakeBack { .. } => true,
-            StatePlan::GiveBack { .. } => false,
+            StatePlan::TakeBack { .. } | StatePlan::BeginRefund { .. } => true,
+            StatePlan::GiveBack { .. } | StatePlan::UndoRefund { .. } => false,
+        }
+    }
+
+    /// Whether it depends on credit that time may have spent. Then an account that cannot be settled
+    /// is not changed. What Stripe confirmed is recorded all the same.
+    fn needs_the_balance(self) -> bool {
+        match self {
+            StatePlan::BeginRefund { terms, .. } => !terms.may_leave_debt,
+            StatePlan::Command(_)
+            | StatePlan::TakeBack { .. }
+            | StatePlan::GiveBack { .. }
+            | StatePlan::UndoRefund { .. } => false,
         }
     }
 }
@@ -273,17 +301,39 @@ impl Store {
         self.taken(&TakeBack::Dispute(dispute.clone())).await
     }
 
-    /// What was taken for a refund or dispute.
+    /// What was taken for a refund or dispute that Stripe knows.
     async fn taken(&self, by: &TakeBack) -> Result<Option<TakenCredit>, StoreError> {
-        let Some(claimed) = self.claim(&format!("stripe#{}#debit", by.as_str())).await? else {
+        let Some(key) = by.claim_key("debit") else { return Ok(None) };
+        let Some(ExistingClaim { account, seq, .. }) = self.claim(&key).await? else {
             return Ok(None);
         };
-        let rows = claimed.seq.saturating_sub(1)..claimed.seq + 1;
-        let rows = self.all_rows_with_lines(&claimed.account, rows).await?;
-        let [before, row] = rows.as_slice() else {
+        let [before, row] = &*self.row_and_the_one_before(&account, seq).await? else {
+            return Ok(None);
+        };
+        if let Change::Payment(PaymentChange::RefundSent { number, .. }) = row.event.change {
+            return self.taken_by_staff(&account, number).await;
+        }
+        Ok(resolve::taken(&row.event, &before.state))
+    }
+
+    /// What the row with this number took for a refund by staff.
+    async fn taken_by_staff(
+        &self,
+        account: &AccountId,
+        number: u64,
+    ) -> Result<Option<TakenCredit>, StoreError> {
+        let [before, row] = &*self.row_and_the_one_before(account, number).await? else {
             return Ok(None);
         };
         Ok(resolve::taken(&row.event, &before.state))
+    }
+
+    async fn row_and_the_one_before(
+        &self,
+        account: &AccountId,
+        seq: u64,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.all_rows_with_lines(account, seq.saturating_sub(1)..seq + 1).await
     }
 
     /// Of two equal requests at once, the slower one may find that what it asks for is done, and be
@@ -400,6 +450,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         if let Some(head) = known.take_if(|head| plan.settles_first(&head.state)) {
             match self.read_and_settle(Some(head)).await {
                 Ok(settled) => current = Some(settled),
+                Err(fault) if plan.needs_the_balance() => return Err(fault.into()),
                 Err(fault) => unsettled = Some(fault),
             }
         }
@@ -445,7 +496,7 @@ impl<'s, 'a> Driver<'s, 'a> {
         else {
             return Ok(false);
         };
-        let reversal = format!("stripe#{}#reversal", by.as_str());
+        let Some(reversal) = by.claim_key("reversal") else { return Ok(false) };
         Ok(claimed.key != reversal && self.store.claim(&reversal).await?.is_none())
     }
 
@@ -520,6 +571,19 @@ impl<'s, 'a> Driver<'s, 'a> {
                 let before = self.recorded_totals(state, of).await?;
                 let (by, of, taken) = (by.clone(), of.clone(), taken.clone());
                 Ok(Command::GiveBack { by, of, cents, taken, before })
+            }
+            StatePlan::BeginRefund { of, terms } => {
+                let before = self.recorded_totals(state, of).await?;
+                Ok(Command::BeginRefund { of: of.clone(), terms: terms.clone(), before })
+            }
+            StatePlan::UndoRefund { refund, of } => {
+                let number = refund.number;
+                if taken.is_none() {
+                    *taken = self.store.taken_by_staff(self.trigger.account, number).await?;
+                }
+                let taken = taken.clone().ok_or(Refusal::RefundNotOpen { number })?;
+                let before = self.recorded_totals(state, of).await?;
+                Ok(Command::UndoRefund { refund: refund.clone(), of: of.clone(), taken, before })
             }
         }
     }

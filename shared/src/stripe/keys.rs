@@ -5,6 +5,7 @@
 
 use crate::domain::ids::AccountId;
 use crate::domain::row::RowDigest;
+use crate::stripe::metadata::RefundName;
 
 /// The longest key Stripe takes, in bytes.
 const BYTES_MAX: usize = 255;
@@ -62,6 +63,12 @@ impl IdempotencyKey {
     #[must_use]
     pub fn refill(account: &AccountId, attempt: u32, step: &str) -> IdempotencyKey {
         IdempotencyKey::of("refill", account, &[&attempt.to_string(), step])
+    }
+
+    /// A refund by staff.
+    #[must_use]
+    pub fn refund(name: &RefundName) -> IdempotencyKey {
+        IdempotencyKey::of("refund", &name.account, &[&name.of_row()])
     }
 
     /// Something that is made by hand, once for each run of the command: a later run looks first

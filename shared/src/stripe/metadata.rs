@@ -4,10 +4,11 @@
 //! The credit is **ours, before tax**: what Stripe received may be more, never less.
 
 use super::objects::Metadata;
-use crate::domain::account::RefillPurpose;
+use crate::domain::account::{OpenRefund, RefillPurpose};
 use crate::domain::event::CreditKind;
 use crate::domain::ids::AccountId;
 use crate::domain::money::Usd;
+use crate::domain::timestamp::Timestamp;
 
 const ACCOUNT: &str = "tollgate_account";
 const CREDIT: &str = "tollgate_credit_cents";
@@ -18,6 +19,7 @@ const REFILL: &str = "tollgate_refill";
 const THRESHOLD: &str = "tollgate_refill_threshold_cents";
 const AMOUNT: &str = "tollgate_refill_amount_cents";
 const WORDS: &str = "tollgate_words";
+const REFUND: &str = "tollgate_refund";
 const INSTALLATION: &str = "tollgate_installation";
 
 /// What a payment of ours buys.
@@ -204,6 +206,39 @@ pub fn of_installation(mut map: Metadata, installation: Option<&str>) -> Metadat
     map
 }
 
+/// The name of a refund by staff at Stripe. Rows that were written anew after a table was restored
+/// have their numbers again, but not the same times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundName {
+    pub account: AccountId,
+    /// The row that took the credit, and its time.
+    pub row: OpenRefund,
+}
+
+impl RefundName {
+    /// `7-1764028800`: the number and the time of the row, in seconds.
+    #[must_use]
+    pub(crate) fn of_row(&self) -> String {
+        format!("{}-{}", self.row.number, self.row.begun_at.seconds())
+    }
+
+    #[must_use]
+    pub(crate) fn write(&self) -> Metadata {
+        let mut map = of_account(&self.account);
+        map.insert(REFUND.to_owned(), self.of_row());
+        map
+    }
+
+    /// From metadata. `None` of refunds that staff did not ask for here.
+    #[must_use]
+    pub(crate) fn read(map: &Metadata) -> Option<RefundName> {
+        let (number, begun_at) = map.get(REFUND)?.split_once('-')?;
+        let begun_at = Timestamp::from_seconds(begun_at.parse().ok()?).ok()?;
+        let row = OpenRefund { number: number.parse().ok()?, begun_at };
+        Some(RefundName { account: account(map)?, row })
+    }
+}
+
 /// Metadata that names the account alone.
 #[must_use]
 pub fn of_account(account: &AccountId) -> Metadata {
@@ -252,6 +287,10 @@ mod tests {
             assert!(map.iter().all(|(key, _)| key.len() <= 40), "Stripe's limit");
             assert_eq!(Purchase::read(&map), Ok(Some(purchase)));
         }
+        let begun_at = "2026-11-22T10:00:00Z".parse().unwrap();
+        let row = OpenRefund { number: 7, begun_at };
+        let name = RefundName { account: "acme".parse().unwrap(), row };
+        assert_eq!(RefundName::read(&name.write()), Some(name));
         assert_eq!(Purchase::read(&Metadata::new()), Ok(None));
         assert!(Purchase::read(&of_account(&"acme".parse().unwrap())).is_err());
     }

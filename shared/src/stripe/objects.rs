@@ -270,6 +270,8 @@ pub struct StripeRefund {
     pub payment_intent: Option<Id>,
     /// A Stripe ID, `ch_…`.
     pub charge: Option<Id>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub metadata: Metadata,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -277,7 +277,12 @@ const NEEDS: [(&str, StripeMethod, &str, &str); 9] = [
     ("PaymentIntents: read", StripeMethod::Get, "/payment_intents/pi_tollgate_none", ""),
     ("PaymentMethods: write", StripeMethod::Post, "/payment_methods/pm_tollgate_none/detach", ""),
     ("Invoices: write", StripeMethod::Post, "/invoices/in_tollgate_none/void", ""),
-    ("Charges and Refunds: read", StripeMethod::Get, "/refunds/re_tollgate_none", ""),
+    (
+        "Charges and Refunds: write",
+        StripeMethod::Post,
+        "/refunds",
+        "payment_intent=pi_tollgate_none",
+    ),
     ("Disputes: read", StripeMethod::Get, "/disputes/dp_tollgate_none", ""),
     (
         "Customer portal: write",

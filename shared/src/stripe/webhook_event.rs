@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::metadata::{self, Purchase, TrialOffer};
+use super::metadata::{self, Purchase, RefundName, TrialOffer};
 use super::objects::{
     CheckoutSession, Expandable, Id, PaymentIntent, PaymentMethod, SetupIntent, StripeDispute,
     StripeFraudWarning, StripeInvoice, StripeRefund,
@@ -181,6 +181,8 @@ pub struct RefundNews {
     pub cents: i64,
     /// Whether it goes, or will not go after all.
     pub course: RefundCourse,
+    /// Of a refund by staff. `None` of a refund in Stripe's Dashboard.
+    pub by_staff: Option<RefundName>,
 }
 
 /// What became of a refund.
@@ -503,18 +505,23 @@ fn cards_of(id: Option<&Id>) -> Result<StripeNews, String> {
 /// # Errors
 /// What cannot be understood, in words.
 pub(crate) fn refund(refund: &StripeRefund) -> Result<StripeNews, String> {
+    refund_news(refund).map(StripeNews::Refund)
+}
+
+pub(crate) fn refund_news(refund: &StripeRefund) -> Result<RefundNews, String> {
     let course = match refund.status.as_deref() {
         Some("pending" | "requires_action" | "succeeded") => RefundCourse::Goes,
         Some("failed" | "canceled") => RefundCourse::CameBack,
         other => return Err(format!("status is {other:?}")),
     };
-    Ok(StripeNews::Refund(RefundNews {
+    Ok(RefundNews {
         refund: parsed(Some(&refund.id), "id")?,
         payment: optional(refund.payment_intent.as_ref(), "payment_intent")?,
         charge: refund.charge.as_ref().map(|charge| charge.id.clone()),
         cents: refund.amount.ok_or("amount is missing")?,
         course,
-    }))
+        by_staff: RefundName::read(&refund.metadata),
+    })
 }
 
 /// A dispute as it is now, of which no event is known.

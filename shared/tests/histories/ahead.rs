@@ -43,6 +43,7 @@ pub(crate) fn check(world: &World) -> Check {
     }
     let waits_for_outside = state.refill.wanted.is_some()
         || state.refill.attempt.is_some()
+        || !state.open_refunds.is_empty()
         || matches!(state.standing, Standing::Deleting(_));
     if row(now)?.is_none() {
         // Settled: everything is paid. Announced deletions lie in the future or wait for Stripe.

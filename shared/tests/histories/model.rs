@@ -186,6 +186,8 @@ pub(crate) struct Model {
     prices: Vec<Price>,
     payments: BTreeMap<String, Payment>,
     pending: BTreeSet<String>,
+    /// The rows of open refunds by staff.
+    refunds: Vec<u64>,
     refills: Refills,
     /// When the respite since the last credit began.
     respite: Option<i64>,

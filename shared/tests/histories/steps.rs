@@ -157,6 +157,16 @@ pub(crate) enum Action {
         payment: u8,
         part: u8,
     },
+    /// Staff refund a part of a payment, or all that is left of it.
+    BeginRefund {
+        payment: u8,
+        part: u8,
+    },
+    /// Stripe accepts or refuses one of the refunds that staff began.
+    EndRefund {
+        which: u8,
+        refused: u8,
+    },
     DisputeOpened {
         payment: u8,
     },
@@ -300,6 +310,8 @@ const ACTIONS: &[(u32, Group, Make)] = &[
     (1, Group::Refill, |a, _| Action::RemoveCard { card: byte(a, 4) }),
     (2, Group::Back, |a, b| Action::Refund { payment: byte(a, 24), part: byte(b, 4) }),
     (2, Group::Back, |a, b| Action::RefundReversed { payment: byte(a, 24), part: byte(b, 4) }),
+    (3, Group::Back, |a, b| Action::BeginRefund { payment: byte(a, 24), part: byte(b, 8) }),
+    (3, Group::Back, |a, b| Action::EndRefund { which: byte(a, 16), refused: byte(b, 2) }),
     (1, Group::Back, |a, _| Action::DisputeOpened { payment: byte(a, 24) }),
     (1, Group::Back, |a, _| Action::DisputeMoney { payment: byte(a, 24) }),
     (1, Group::Back, |a, _| Action::DisputeReversed { payment: byte(a, 24) }),

@@ -20,7 +20,12 @@ use crate::world::{World, at, is_good, named};
 
 impl World {
     /// Sets so much aside for calls and tokens, for so many minutes.
-    fn hold(&mut self, time: &str, amount: &str, minutes: i64) -> Result<HoldId, Refusal> {
+    pub(crate) fn hold(
+        &mut self,
+        time: &str,
+        amount: &str,
+        minutes: i64,
+    ) -> Result<HoldId, Refusal> {
         self.hold_for(time, amount, minutes, &["call", "tokens"])
     }
 

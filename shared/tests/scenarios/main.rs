@@ -22,6 +22,7 @@ mod money;
 mod notices;
 mod paying_ahead;
 mod refill;
+mod refunds;
 mod refusals;
 mod resources;
 mod runway;

@@ -120,6 +120,7 @@ impl RunBooks {
                 "{account}: Stripe has {received} millionths, and {credited} are credited"
             );
             books.check_ended(stripe, account)?;
+            books.payments.check_refunds_ended().map_err(|why| format!("{account}: {why}"))?;
             books.events.check(account, published)?;
             books.charges.check(stripe, account)?;
             let rows = rows_from(database, account, 0, now)?;
@@ -217,8 +218,15 @@ fn note(row: &Value, account: &str, journal: &Journal) {
 
 /// Counts what is rare about holds.
 fn note_holds(row: &Value, kind: &str, journal: &Journal) {
-    const ABOUT_HOLDS: [&str; 6] =
-        ["hold", "hold_captured", "refund", "dispute", "correction", "trial_ended"];
+    const ABOUT_HOLDS: [&str; 7] = [
+        "hold",
+        "hold_captured",
+        "refund",
+        "refund_pending",
+        "dispute",
+        "correction",
+        "trial_ended",
+    ];
     if !ABOUT_HOLDS.contains(&kind) {
         return;
     }

@@ -114,6 +114,19 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
     not_allowed(r, "ada", "suspended by staff").await;
     r.ask(&admin, "good", &of("POST", "ada", "/resume"), &reason).await;
 
+    let refund = |id: &str| format!("POST /v1/admin/payments/{id}/refunds");
+    let part = json!({"amount": "1.00", "reason": "a test"});
+    for (case, id, body) in [
+        ("good", &*payment, part.clone()),
+        ("more than is left", &payment, json!({"amount": "1000.00", "reason": "a test"})),
+        ("without a reason", &payment, json!({"amount": "1.00", "reason": ""})),
+        ("no such payment", "pi_nothing", part.clone()),
+        ("a refund", "re_nothing", part.clone()),
+    ] {
+        r.ask(&admin, case, &refund(id), &body).await;
+    }
+    r.ask_with(&admin, "without a key", &refund(&payment), &[], &part).await;
+
     // Closed, and not again.
     bonus(r, "eve", "10.00").await;
     let eve = r.api("eve", "");

@@ -21,6 +21,16 @@ pub struct PendingPayment {
     pub expires_at: Timestamp,
 }
 
+/// A refund by staff that Stripe has not answered yet. Its row holds the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRefund {
+    /// The row that took the credit.
+    #[serde(rename = "n")]
+    pub number: u64,
+    #[serde(rename = "t")]
+    pub begun_at: Timestamp,
+}
+
 /// A dispute, as Stripe last reported it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputeState {

@@ -38,7 +38,7 @@ pub(crate) trait ChangeFamily {
         self.lines().is_some()
     }
 
-    /// Why staff did it, in their words.
+    /// Why staff did it, in their words, or why Stripe refused it.
     fn reason(&self) -> Option<&str> {
         None
     }

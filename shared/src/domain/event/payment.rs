@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChangeFamily, Claim, RowPlace};
 use crate::domain::account::{
-    AccountState, DisputePhase, DisputeState, Grant, PendingPayment, RefillPause, RefillPurpose,
-    TakenBack, TrialPhase,
+    AccountState, DisputePhase, DisputeState, Grant, OpenRefund, PendingPayment, RefillPause,
+    RefillPurpose, TakenBack, TrialPhase,
 };
 use crate::domain::defaults::is_default;
 use crate::domain::ids::{AccountId, DisputeId, FraudWarningId, PaymentId, RefundId};
@@ -82,6 +82,14 @@ pub enum PaymentChange {
         #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
         after: Option<TakenTotals>,
     },
+    /// Stripe accepted a refund by staff. Its money is on the way to the customer.
+    RefundSent {
+        /// The row that took the credit.
+        number: u64,
+        refund: RefundId,
+        /// The refunded payment.
+        payment: PaymentId,
+    },
     /// A customer disputes a payment. The account is frozen.
     DisputeOpened { dispute: DisputeId, payment: PaymentId },
     /// The bank decided a dispute.
@@ -124,6 +132,9 @@ variant_names! {
         PaymentChange::PaymentEnded { .. } => "payment_ended",
         PaymentChange::TakenBack { by: TakeBack::Refund(_), .. } => "refund",
         PaymentChange::TakenBack { by: TakeBack::Dispute(_), .. } => "dispute",
+        PaymentChange::TakenBack { by: TakeBack::Staff(_), .. } => "refund_pending",
+        PaymentChange::RefundSent { .. } => "refund_sent",
+        PaymentChange::GivenBack { by: TakeBack::Staff(_), .. } => "refund_failed",
         PaymentChange::GivenBack { by: TakeBack::Refund(_), .. } => "refund_reversed",
         PaymentChange::GivenBack { by: TakeBack::Dispute(_), .. } => "dispute_reversed",
         PaymentChange::DisputeMoved { cents, .. } if *cents < 0 => "dispute_reversed",
@@ -138,7 +149,9 @@ variant_names! {
 
 impl ChangeFamily for PaymentChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
+        self.apply_to_refunds(next, row);
         match self {
+            PaymentChange::RefundSent { .. } => {}
             PaymentChange::Credited { payment, kind, credit, .. } => {
                 apply_credit(next, payment, *kind, *credit, row.at);
             }
@@ -215,17 +228,14 @@ impl ChangeFamily for PaymentChange {
             PaymentChange::PaymentEnded { payment, known: false, .. } => {
                 vec![Claim::once(format!("stripe#{payment}#pending"))]
             }
-            PaymentChange::TakenBack { by, .. } => {
-                vec![Claim::once(format!("stripe#{}#debit", by.as_str()))]
-            }
-            PaymentChange::GivenBack { by, known: true, .. } => {
-                vec![Claim::once(format!("stripe#{}#reversal", by.as_str()))]
-            }
+            PaymentChange::TakenBack { by, .. } => by.claims(&["debit"]),
+            PaymentChange::GivenBack { by, known: true, .. } => by.claims(&["reversal"]),
             // A reversal reported first claims both keys and moves nothing.
-            PaymentChange::GivenBack { by, known: false, .. } => vec![
-                Claim::once(format!("stripe#{}#reversal", by.as_str())),
-                Claim::once(format!("stripe#{}#debit", by.as_str())),
-            ],
+            PaymentChange::GivenBack { by, known: false, .. } => by.claims(&["reversal", "debit"]),
+            // The credit was taken by the row of staff. Events of the refund take nothing.
+            PaymentChange::RefundSent { refund, .. } => {
+                TakeBack::Refund(refund.clone()).claims(&["debit"])
+            }
             PaymentChange::DisputeOpened { dispute, .. } => {
                 vec![Claim::once(format!("stripe#{dispute}#opened"))]
             }
@@ -256,11 +266,30 @@ impl ChangeFamily for PaymentChange {
             | PaymentChange::PaymentEnded { .. }
             | PaymentChange::TakenBack { .. }
             | PaymentChange::GivenBack { .. }
+            | PaymentChange::RefundSent { .. }
             | PaymentChange::DisputeOpened { .. }
             | PaymentChange::DisputeClosed { .. }
             | PaymentChange::DisputeMoved { .. }
             | PaymentChange::DisputeChanged { .. }
             | PaymentChange::FraudWarned { .. } => false,
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            PaymentChange::TakenBack { by: TakeBack::Staff(refund), .. }
+            | PaymentChange::GivenBack { by: TakeBack::Staff(refund), .. } => Some(&refund.reason),
+            PaymentChange::Credited { .. }
+            | PaymentChange::PaymentPending(_)
+            | PaymentChange::PaymentEnded { .. }
+            | PaymentChange::TakenBack { .. }
+            | PaymentChange::GivenBack { .. }
+            | PaymentChange::RefundSent { .. }
+            | PaymentChange::DisputeOpened { .. }
+            | PaymentChange::DisputeClosed { .. }
+            | PaymentChange::DisputeMoved { .. }
+            | PaymentChange::DisputeChanged { .. }
+            | PaymentChange::FraudWarned { .. } => None,
         }
     }
 
@@ -276,6 +305,7 @@ impl ChangeFamily for PaymentChange {
             | PaymentChange::PaymentEnded { .. }
             | PaymentChange::TakenBack { .. }
             | PaymentChange::GivenBack { .. }
+            | PaymentChange::RefundSent { .. }
             | PaymentChange::DisputeMoved { .. } => Some(state.billed.rate),
         }
     }
@@ -306,9 +336,35 @@ impl PaymentChange {
             PaymentChange::Credited { .. }
             | PaymentChange::PaymentPending(_)
             | PaymentChange::PaymentEnded { .. }
+            | PaymentChange::RefundSent { .. }
             | PaymentChange::DisputeOpened { .. }
             | PaymentChange::DisputeClosed { .. }
             | PaymentChange::FraudWarned { .. } => None,
+        }
+    }
+
+    /// A refund by staff is open from the row that takes the credit to the row that ends it.
+    fn apply_to_refunds(&self, next: &mut AccountState, row: RowPlace) {
+        match self {
+            PaymentChange::TakenBack { by: TakeBack::Staff(refund), .. } => {
+                next.open_refunds.push(OpenRefund { number: refund.number, begun_at: row.at });
+            }
+            PaymentChange::GivenBack {
+                by: TakeBack::Staff(StaffRefund { number, .. }), ..
+            }
+            | PaymentChange::RefundSent { number, .. } => {
+                next.open_refunds.retain(|open| open.number != *number);
+            }
+            PaymentChange::Credited { .. }
+            | PaymentChange::PaymentPending(_)
+            | PaymentChange::PaymentEnded { .. }
+            | PaymentChange::TakenBack { .. }
+            | PaymentChange::GivenBack { .. }
+            | PaymentChange::DisputeOpened { .. }
+            | PaymentChange::DisputeClosed { .. }
+            | PaymentChange::DisputeMoved { .. }
+            | PaymentChange::DisputeChanged { .. }
+            | PaymentChange::FraudWarned { .. } => {}
         }
     }
 }
@@ -442,6 +498,23 @@ pub enum TakeBack {
     Refund(RefundId),
     /// A dispute that moved money.
     Dispute(DisputeId),
+    /// A refund by staff. Stripe is asked after the row. Not in rows of formats before 6.
+    Staff(StaffRefund),
+}
+
+/// A refund by staff.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaffRefund {
+    /// The row that takes the credit.
+    #[serde(rename = "n")]
+    pub number: u64,
+    /// The payment at Stripe that the money goes back to, `pi_…`. The row's own, or one of several
+    /// that paid its invoice.
+    #[serde(rename = "p")]
+    pub payment: PaymentId,
+    /// Why staff refund it. In the row that gives the credit back: why Stripe refused it.
+    #[serde(rename = "w")]
+    pub reason: String,
 }
 
 /// The credit of a payment, and the amount Stripe received.
@@ -505,12 +578,25 @@ impl DisputeTotals {
 }
 
 impl TakeBack {
+    /// `None` of a refund by staff: Stripe names it when it accepts it.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub fn stripe_id(&self) -> Option<&str> {
         match self {
-            TakeBack::Refund(refund) => refund.as_str(),
-            TakeBack::Dispute(dispute) => dispute.as_str(),
+            TakeBack::Refund(refund) => Some(refund.as_str()),
+            TakeBack::Dispute(dispute) => Some(dispute.as_str()),
+            TakeBack::Staff(_) => None,
         }
+    }
+
+    /// The key that is claimed when it takes credit (`debit`) or gives it back (`reversal`).
+    /// `None` of a refund by staff: the state knows whether it is open.
+    #[must_use]
+    pub fn claim_key(&self, step: &str) -> Option<String> {
+        self.stripe_id().map(|id| format!("stripe#{id}#{step}"))
+    }
+
+    fn claims(&self, steps: &[&str]) -> Vec<Claim> {
+        steps.iter().filter_map(|step| self.claim_key(step)).map(Claim::once).collect()
     }
 }
 

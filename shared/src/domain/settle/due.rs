@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, Grant, GrantKind, Standing, Suspension, SuspensionReason, TrialNotice, TrialPhase,
+    AccountState, Grant, GrantKind, OpenRefund, Standing, Suspension, SuspensionReason,
+    TrialNotice, TrialPhase,
 };
 use crate::domain::funds::Purse;
 use crate::domain::holds::HoldId;
@@ -15,6 +16,8 @@ use crate::domain::settle::trial_forecast::{AfterTrial, TrialForecast, trial_for
 use crate::domain::timestamp::{DAY, HOUR, MINUTE, Timestamp};
 
 const TEN_MINUTES: i64 = 10 * MINUTE;
+/// How long the request that began a refund waits for Stripe.
+const REFUND_PATIENCE: i64 = 2 * MINUTE;
 
 /// An obligation that time brings. The order of the variants is the order within an instant:
 /// usage comes before the end of the funds that pay for it, and what removes credit or restores
@@ -138,14 +141,38 @@ pub fn is_deletion_to_confirm(state: &AccountState) -> bool {
 /// often the longer it cannot be confirmed. Later on, accounts take turns.
 #[must_use]
 pub fn asks_about_deletion(account: &AccountId, state: &AccountState, now: Timestamp) -> bool {
-    let waited = now - state.at;
-    let pause_minutes = match waited {
+    is_deletion_to_confirm(state) && takes_turn(account, state.at, now)
+}
+
+/// Whether an account that has waited since then is looked at in this minute.
+fn takes_turn(account: &AccountId, since: Timestamp, now: Timestamp) -> bool {
+    let pause_minutes = match now - since {
         ..TEN_MINUTES => 1,
         TEN_MINUTES..HOUR => 5,
         HOUR.. => 15,
     };
     let turn: i64 = account.as_str().bytes().map(i64::from).sum();
-    is_deletion_to_confirm(state) && (now.seconds() / MINUTE + turn) % pause_minutes == 0
+    (now.seconds() / MINUTE + turn) % pause_minutes == 0
+}
+
+/// Whether Stripe is asked at `now` about refunds by staff that it has not answered: each minute at
+/// first, and less often the longer that takes.
+#[must_use]
+pub fn refunds_need_driving(account: &AccountId, state: &AccountState, now: Timestamp) -> bool {
+    state.open_refunds.first().is_some_and(|oldest| {
+        let due_at = refund_due_at(oldest);
+        due_at <= now && takes_turn(account, due_at, now)
+    })
+}
+
+/// Whether Stripe is asked again about an open refund. The request that began it asks at once.
+#[must_use]
+pub fn refund_is_late(open: &OpenRefund, now: Timestamp) -> bool {
+    refund_due_at(open) <= now
+}
+
+fn refund_due_at(open: &OpenRefund) -> Timestamp {
+    open.begun_at.plus(REFUND_PATIENCE)
 }
 
 fn attempt_due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
@@ -160,12 +187,14 @@ fn attempt_due_at(state: &AccountState, policy: &Policy) -> Option<Timestamp> {
     )
 }
 
-/// Deadlines that depend on Stripe: a wanted or open refill, or a deletion to confirm.
+/// Deadlines that depend on Stripe: a wanted or open refill, an open refund, or a deletion to
+/// confirm.
 fn outside_deadlines(state: &AccountState, policy: &Policy) -> impl Iterator<Item = Timestamp> {
     let wanted = state.refill.wanted.map(|wanted| wanted.since);
     let attempt = attempt_due_at(state, policy);
     let deleting = is_deletion_to_confirm(state).then_some(state.at);
-    [wanted, attempt, deleting].into_iter().flatten()
+    let refund = state.open_refunds.first().map(refund_due_at);
+    [wanted, attempt, refund, deleting].into_iter().flatten()
 }
 
 fn obligations(state: &AccountState, policy: &Policy) -> Vec<(Timestamp, DueObligation)> {

@@ -1,10 +1,13 @@
 //! Disputes, and refunds.
 
 use serde::de::DeserializeOwned;
-use stripe_client_core::{RequestBuilder, StripeMethod};
+use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
+use stripe_core::refund::CreateRefund;
 
-use super::Fields;
+use super::{Fields, hash};
 use crate::domain::ids::{DisputeId, PaymentId};
+use crate::stripe::keys::IdempotencyKey;
+use crate::stripe::metadata::{RefundName, of_installation};
 use crate::stripe::objects::{ObjectList, StripeDispute, StripeRefund};
 use crate::stripe::{Stripe, StripeError};
 
@@ -45,6 +48,25 @@ impl Stripe {
     /// [`StripeError`]
     pub async fn refunds_of(&self, payment: &PaymentId) -> Result<Vec<StripeRefund>, StripeError> {
         self.of_payment("/refunds", payment).await
+    }
+
+    /// Refunds cents of a payment, tax included.
+    ///
+    /// # Errors
+    /// [`StripeError`]
+    pub async fn create_refund(
+        &self,
+        name: &RefundName,
+        payment: &PaymentId,
+        cents: i64,
+    ) -> Result<StripeRefund, StripeError> {
+        let metadata = of_installation(name.write(), self.settings.installation.as_deref());
+        let request = CreateRefund::new()
+            .payment_intent(payment.as_str())
+            .amount(cents)
+            .metadata(hash(metadata));
+        let key = IdempotencyKey::refund(name);
+        self.connection.order(request.build(), &key).await
     }
 
     async fn of_payment<T: DeserializeOwned>(

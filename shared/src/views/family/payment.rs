@@ -31,7 +31,13 @@ impl FamilyView for PaymentChange {
             PaymentChange::TakenBack { by: TakeBack::Dispute(_), .. } => {
                 format!("Disputed payment ${}", -amount)
             }
-            PaymentChange::GivenBack { by: TakeBack::Refund(_), .. } => {
+            PaymentChange::TakenBack { by: TakeBack::Staff(_), cents, .. } => {
+                // With tax, and without the bonus that is no money.
+                let paid_out = Usd::from_cents(*cents).unwrap_or(-amount);
+                format!("Refund, ${paid_out} arrives within 5 to 10 business days")
+            }
+            PaymentChange::RefundSent { .. } => "Refund accepted by Stripe".to_owned(),
+            PaymentChange::GivenBack { by: TakeBack::Refund(_) | TakeBack::Staff(_), .. } => {
                 format!("Refund failed, ${amount} credited back")
             }
             PaymentChange::GivenBack { by: TakeBack::Dispute(_), .. } => {
@@ -58,7 +64,9 @@ impl FamilyView for PaymentChange {
         let event = match self {
             PaymentChange::Credited { .. } | PaymentChange::GivenBack { .. } => credit_added(row),
             PaymentChange::DisputeMoved { cents, .. } if *cents < 0 => credit_added(row),
-            PaymentChange::FraudWarned { .. } => return Vec::new(),
+            PaymentChange::FraudWarned { .. } | PaymentChange::RefundSent { .. } => {
+                return Vec::new();
+            }
             PaymentChange::TakenBack { .. } | PaymentChange::DisputeMoved { .. } => {
                 credit_taken(row)
             }
@@ -97,12 +105,13 @@ impl FamilyView for PaymentChange {
                 Some(TransactionType::Commit)
             }
             PaymentChange::TakenBack { by, .. } | PaymentChange::GivenBack { by, .. } => match by {
-                TakeBack::Refund(_) => Some(TransactionType::Refund),
+                TakeBack::Refund(_) | TakeBack::Staff(_) => Some(TransactionType::Refund),
                 TakeBack::Dispute(_) => Some(TransactionType::Dispute),
             },
             PaymentChange::DisputeMoved { .. } => Some(TransactionType::Dispute),
             PaymentChange::PaymentPending(_)
             | PaymentChange::PaymentEnded { .. }
+            | PaymentChange::RefundSent { .. }
             | PaymentChange::DisputeOpened { .. }
             | PaymentChange::DisputeClosed { .. }
             | PaymentChange::DisputeChanged { .. }
@@ -114,6 +123,7 @@ impl FamilyView for PaymentChange {
         match self {
             PaymentChange::Credited { payment, .. }
             | PaymentChange::PaymentEnded { payment, .. }
+            | PaymentChange::RefundSent { payment, .. }
             | PaymentChange::DisputeOpened { payment, .. }
             | PaymentChange::DisputeChanged { payment, .. }
             | PaymentChange::FraudWarned { payment, .. } => Some(payment),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tollgate::domain::account::{AccountState, GrantKind};
 use tollgate::domain::event::{
     BillingChange, Change, Event, GrantChange, PaymentChange, PaymentFacts, StaffChange,
+    StaffRefund, TakeBack,
 };
 use tollgate::domain::timestamp::Timestamp;
 
@@ -134,6 +135,19 @@ impl Model {
             }
             Change::Payment(PaymentChange::PaymentEnded { payment, .. }) => {
                 self.pending.remove(payment.as_str());
+            }
+            Change::Payment(PaymentChange::TakenBack { by: TakeBack::Staff(begun), .. }) => {
+                ensure!(begun.number == before.next_seq, "refund {} is another row", begun.number);
+                self.refunds.push(begun.number);
+            }
+            Change::Payment(
+                PaymentChange::GivenBack {
+                    by: TakeBack::Staff(StaffRefund { number, .. }), ..
+                }
+                | PaymentChange::RefundSent { number, .. },
+            ) => {
+                let place = self.refunds.iter().position(|open| open == number);
+                self.refunds.remove(place.ok_or("a refund ends that is not open")?);
             }
             _ => {}
         }

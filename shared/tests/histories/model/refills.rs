@@ -185,6 +185,8 @@ impl Model {
             - sums.taken_back
             - sums.expired;
         ensure!(total == is, "the balance is {is}, {sums:?} make {total}");
+        let open: Vec<u64> = after.open_refunds.iter().map(|open| open.number).collect();
+        ensure!(open == self.refunds, "the refunds {open:?} are open, not {:?}", self.refunds);
         let paid = self.pots.get(&0).cloned().unwrap_or_default();
         ensure!(
             micros(after.paid) == paid.remaining,

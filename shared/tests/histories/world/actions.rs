@@ -32,6 +32,8 @@ impl World {
             | Action::StartTrial { .. }
             | Action::Refund { .. }
             | Action::RefundReversed { .. }
+            | Action::BeginRefund { .. }
+            | Action::EndRefund { .. }
             | Action::DisputeOpened { .. }
             | Action::DisputeMoney { .. }
             | Action::DisputeReversed { .. }

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use tollgate::domain::account::{PendingPayment, RefillPurpose};
 use tollgate::domain::command::{
-    BonusGrant, CardFunding, CardWallet, Command, TakenCredit, TrialCard,
+    BonusGrant, CardFunding, CardWallet, Command, RefundTerms, TakenCredit, TrialCard,
 };
 use tollgate::domain::event::{
-    Change, CreditKind, DisputeOutcome, PaymentChange, PaymentFacts, PendingEnd, TakeBack,
+    Change, CreditKind, DisputeOutcome, PaymentChange, PaymentFacts, PendingEnd, StaffRefund,
+    TakeBack,
 };
+use tollgate::domain::ids::PaymentId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::payment_records::RecordedTotals;
 use tollgate::domain::refusal::Refusal;
@@ -118,6 +120,55 @@ impl World {
                 let before = self.recorded(&of);
                 self.command(&Command::GiveBack { by, of, cents, taken, before }, none)
             }
+            Action::BeginRefund { payment, part } => {
+                let of = payment_facts(payment)?;
+                // It is credited before it is refunded.
+                if !self.is_credited(&of.payment) {
+                    return Ok(None);
+                }
+                let cents = of.credit.to_cents().map_err(|error| error.to_string())?;
+                let amount = match part {
+                    0 => None,
+                    1 => Some(of.credit),
+                    _ => Some(Usd::from_cents(part_cents(cents, part - 2)).unwrap_or(of.credit)),
+                };
+                let (reason, may_leave_debt) = ("for a test".to_owned(), part % 3 == 0);
+                let payment = of.payment.clone();
+                let terms = RefundTerms { payment, amount, reason, may_leave_debt };
+                let before = self.recorded(&of);
+                self.command(&Command::BeginRefund { of, terms, before }, none)
+            }
+            Action::EndRefund { which, refused } => {
+                // Sometimes one that has ended, or was never begun.
+                let open = self.state().open_refunds.get(usize::from(which % 4)).copied();
+                let Some(number) = open.map(|open| open.number) else {
+                    let (refund, payment) = (id("re_none")?, id("pi_none")?);
+                    let command = Command::ConfirmRefund { number: 0, refund, payment };
+                    return self.command(&command, none);
+                };
+                let row = self.rows.iter().position(|row| row.seq == number);
+                let Some([before, begun]) =
+                    row.and_then(|row| self.rows.get(row.checked_sub(1)?..=row))
+                else {
+                    return Err(format!("refund {number} has no row"));
+                };
+                let Change::Payment(PaymentChange::TakenBack { of, .. }) = &begun.event.change
+                else {
+                    return Err(format!("row {number} is no refund"));
+                };
+                let of = of.clone();
+                let command = if refused == 0 {
+                    let refund = id(&format!("re_staff_{number}"))?;
+                    Command::ConfirmRefund { number, refund, payment: of.payment }
+                } else {
+                    let taken = resolve::taken(&begun.event, &before.state)
+                        .ok_or("a refund took nothing")?;
+                    let (payment, before) = (of.payment.clone(), self.recorded(&of));
+                    let refund = StaffRefund { number, payment, reason: "refused".to_owned() };
+                    Command::UndoRefund { refund, of, taken, before }
+                };
+                self.command(&command, none)
+            }
             Action::DisputeMoney { payment } => {
                 let of = payment_facts(payment)?;
                 let (cents, by) =
@@ -145,6 +196,12 @@ impl World {
             }
             _ => Ok(None),
         }
+    }
+
+    fn is_credited(&self, of: &PaymentId) -> bool {
+        self.rows.iter().any(|row| {
+            matches!(&row.event.change, Change::Payment(PaymentChange::Credited { payment, .. }) if payment == of)
+        })
     }
 
     fn recorded(&self, of: &PaymentFacts) -> RecordedTotals {

@@ -11,11 +11,11 @@ use tollgate::domain::account::{
 };
 use tollgate::domain::command::{
     BonusGrant, CapturedUsage, CardFunding, CardWallet, Command, RefillCharge, RefillSettings,
-    RefillTerms, TrialCard,
+    RefillTerms, RefundTerms, TrialCard,
 };
 use tollgate::domain::event::{
     BilledLines, BillingChange, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event,
-    KeyedRequest, PaymentChange, PaymentFacts, PendingEnd, RefillDecline, TakeBack,
+    KeyedRequest, PaymentChange, PaymentFacts, PendingEnd, RefillDecline, StaffRefund, TakeBack,
 };
 use tollgate::domain::holds::HoldId;
 use tollgate::domain::ids::RequestKey;
@@ -54,6 +54,7 @@ pub(super) fn all() -> Vec<World> {
         closed_and_erased(),
         holds(),
         by_staff(),
+        refunds(),
     ]
 }
 
@@ -351,6 +352,33 @@ fn holds() -> World {
     let fourth = HoldId::of_row(w.state.next_seq - 2);
     w.command("10:24", Command::CaptureLate { hold: fourth, usage: used("1"), ends: true })
         .unwrap();
+    world
+}
+
+/// Refunds by staff: one that Stripe accepts, and one that it refuses.
+fn refunds() -> World {
+    let mut world = World::opened_as("refunds");
+    let w = &mut world;
+    let plan = || taxed("pi_plan", "100", 11_900);
+    stripe(w, "10:01", commit_plan(plan(), "20"));
+    let begin = |w: &World, amount: Option<Usd>| {
+        let (reason, may_leave_debt) = ("bought twice".to_owned(), false);
+        let terms = RefundTerms { payment: named("pi_plan"), amount, reason, may_leave_debt };
+        Command::BeginRefund { of: plan(), terms, before: w.recorded(&named("pi_plan")) }
+    };
+    let command = begin(w, Some(named("25")));
+    by_staff_member(w, "10:10", Some("key-1"), command);
+    let number = w.state.next_seq - 1;
+    let (refund, payment) = (named("re_1"), named("pi_plan"));
+    stripe(w, "10:11", Command::ConfirmRefund { number, refund, payment });
+    let command = begin(w, None);
+    by_staff_member(w, "10:20", Some("key-2"), command);
+    let number = w.state.open_refunds[0].number;
+    let place = usize::try_from(number).unwrap();
+    let taken = taken(&w.events[place], &w.states[place - 1]).unwrap();
+    let (payment, before) = (named("pi_plan"), w.recorded(&named("pi_plan")));
+    let refund = StaffRefund { number, payment, reason: "charge_disputed".to_owned() };
+    stripe(w, "10:21", Command::UndoRefund { refund, of: plan(), taken, before });
     world
 }
 

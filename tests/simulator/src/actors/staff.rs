@@ -28,11 +28,12 @@ pub enum StaffAction {
     Look,
     Price,
     Recover,
+    Refund,
 }
 
 impl StaffAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 11] = [
+    pub const USUAL: [(u32, Self); 12] = [
         (2, Self::Correction),
         (2, Self::Freeze),
         (4, Self::Unfreeze),
@@ -44,6 +45,7 @@ impl StaffAction {
         (2, Self::Look),
         (2, Self::Price),
         (4, Self::Recover),
+        (3, Self::Refund),
     ];
 }
 
@@ -116,6 +118,7 @@ impl SimulatedStaff {
             StaffAction::Look => self.look().await,
             StaffAction::Price => self.change_price().await,
             StaffAction::Recover => self.recover().await,
+            StaffAction::Refund => self.refund().await,
         }
     }
 
@@ -155,6 +158,20 @@ impl SimulatedStaff {
         let Some(object) = self.outside.any(kind) else { return };
         let id = [("id", object["id"].as_str().unwrap_or_default())];
         self.ask("POST", "/v1/admin/payments/{id}/recover", &id, &Value::Null).await;
+    }
+
+    /// A part of a payment, all that is left, or more than that.
+    async fn refund(&self) {
+        let Some(payment) = self.outside.any_payment() else { return };
+        let id = [("id", payment["id"].as_str().unwrap_or_default())];
+        let mut body = json!({"reason": "simulated"});
+        if let Some(amount) = self.chance.pick(&[None, Some("1.00"), Some("5.00"), Some("30.00")]) {
+            body["amount"] = json!(amount);
+        }
+        if self.chance.happens(300) {
+            body["allow_negative"] = json!(true);
+        }
+        self.ask("POST", "/v1/admin/payments/{id}/refunds", &id, &body).await;
     }
 
     async fn change_price(&self) {

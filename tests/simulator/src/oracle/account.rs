@@ -51,7 +51,7 @@ pub struct AccountBooks {
     /// Whether the last credit was spent or taken, and nothing is billed by time.
     is_used_up: bool,
     owed: OwedBooks,
-    payments: PaymentBooks,
+    pub payments: PaymentBooks,
     pub meters: MeterBooks,
     pub holds: HoldBooks,
     /// The sum of the rows of payments, refunds and disputes.
@@ -69,8 +69,17 @@ struct ScheduleBook {
 }
 
 /// Types of rows that record money at Stripe.
-const PAID_TYPES: [&str; 7] =
-    ["topup", "auto_refill", "commit", "refund", "refund_reversed", "dispute", "dispute_reversed"];
+const PAID_TYPES: [&str; 9] = [
+    "topup",
+    "auto_refill",
+    "commit",
+    "refund",
+    "refund_reversed",
+    "refund_pending",
+    "refund_failed",
+    "dispute",
+    "dispute_reversed",
+];
 /// Types of rows that a freeze forbids.
 const BEGINNING_TYPES: [&str; 5] = ["started", "restored", "refill_begun", "hold", "hold_extended"];
 /// Types of rows with lines for time.

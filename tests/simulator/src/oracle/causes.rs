@@ -27,7 +27,11 @@ impl CauseBooks {
         let (change, cause) = (&row.change, &row.event["y"]);
         let cause = match row.kind.as_str() {
             "topup" | "auto_refill" | "commit" => format!("paid {}", change["payment"]),
-            "refund" | "refund_reversed" => format!("{} {}", row.kind, change["by"]),
+            "refund" | "refund_reversed" | "refund_pending" => {
+                format!("{} {}", row.kind, change["by"])
+            }
+            "refund_sent" => format!("refund {}", change["number"]),
+            "refund_failed" => format!("refund {}", change["by"]["staff"]["n"]),
             "refill_begun" => format!("refill {}", change["n"]),
             _ => match [&cause["request"]["k"], &cause["staff"]["r"]["k"]].map(Value::as_str) {
                 [Some(key), _] | [_, Some(key)] => format!("request {key}"),
@@ -46,7 +50,8 @@ impl CauseBooks {
 pub fn check_named(row: &BookedRow) -> Result<(), String> {
     let cause = &row.event["y"];
     let is_named = cause["staff"]["s"] == STAFF;
-    ensure!(is_named || !OF_STAFF.contains(&row.tag.as_str()), "{} was done by nobody", row.tag);
+    let is_of_staff = OF_STAFF.contains(&row.tag.as_str()) || row.kind == "refund_pending";
+    ensure!(is_named || !is_of_staff, "{} was done by nobody", row.kind);
     ensure!(is_named || cause["staff"].is_null(), "it was done by unknown staff: {cause}");
     Ok(())
 }

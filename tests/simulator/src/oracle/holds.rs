@@ -301,7 +301,8 @@ impl HoldBooks {
     /// # Errors
     /// The rule that is broken, as text.
     pub fn cut(&mut self, row: &BookedRow, funds: &FundBooks) -> Result<(), String> {
-        let takes = ["refund", "dispute", "correction"].contains(&row.kind.as_str());
+        let takes =
+            ["refund", "refund_pending", "dispute", "correction"].contains(&row.kind.as_str());
         let taken = row.moves()?.get(&PAID).map_or(0, |moved| -moved.amount);
         let now = if row.event["y"].is_null() { i64::MIN } else { row.at };
         let mut excess = self.held_at(now);

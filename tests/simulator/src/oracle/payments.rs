@@ -14,6 +14,8 @@ pub struct PaymentBooks {
     payments: BTreeMap<String, PaymentBook>,
     /// What each refund or dispute took, with the payment.
     takes: BTreeMap<String, TakenPart>,
+    /// The rows of refunds by staff that have not ended.
+    open_refunds: Vec<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,11 +59,17 @@ impl PaymentBooks {
     pub fn add(&mut self, row: &BookedRow, funds: &mut FundBooks) -> Result<FundMoves, String> {
         let mut moves = match row.kind.as_str() {
             "topup" | "auto_refill" | "commit" => self.credit(row)?,
-            "refund" | "dispute" | "refund_reversed" | "dispute_reversed" => {
+            "refund_sent" => {
+                self.send_refund(row)?;
+                FundMoves::new()
+            }
+            "refund" | "dispute" | "refund_reversed" | "dispute_reversed" | "refund_pending"
+            | "refund_failed" => {
                 self.check_payment(&row.change["of"])?;
+                self.count_refund(row)?;
                 if row.change["dispute"].is_string() {
                     self.move_dispute(row, funds)?
-                } else if row.kind.ends_with("_reversed") {
+                } else if row.tag == "given_back" {
                     self.give_back(row, funds)?
                 } else {
                     self.take_back(row, funds)?
@@ -72,6 +80,44 @@ impl PaymentBooks {
         self.check_totals(row)?;
         moves.retain(|_, moved| *moved != FundMove::default());
         Ok(moves)
+    }
+
+    /// A refund by staff is open from the row that takes the credit until Stripe has answered.
+    fn count_refund(&mut self, row: &BookedRow) -> Result<(), String> {
+        let number = row.change["by"]["staff"]["n"].as_u64();
+        let Some(number) = number else { return Ok(()) };
+        if row.kind == "refund_pending" {
+            ensure!(number == row.seq, "the refund of row {} has the number {number}", row.seq);
+            self.open_refunds.push(number);
+            return Ok(());
+        }
+        self.end_refund(number)
+    }
+
+    /// From here on the credit was taken for the refund that Stripe has.
+    fn send_refund(&mut self, row: &BookedRow) -> Result<(), String> {
+        let number = row.change["number"].as_u64().unwrap_or_default();
+        self.end_refund(number)?;
+        let part = self.takes.remove(&by_staff(number)).ok_or("a refund took nothing")?;
+        let refund = row.change["refund"].as_str().unwrap_or_default().to_owned();
+        ensure!(!self.takes.contains_key(&refund), "{refund} takes money back twice");
+        self.takes.insert(refund, part);
+        Ok(())
+    }
+
+    fn end_refund(&mut self, number: u64) -> Result<(), String> {
+        let place = self.open_refunds.iter().position(|open| *open == number);
+        self.open_refunds.remove(place.ok_or_else(|| format!("refund {number} is not open"))?);
+        Ok(())
+    }
+
+    /// Stripe has answered for each refund by staff.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check_refunds_ended(&self) -> Result<(), String> {
+        ensure!(self.open_refunds.is_empty(), "refunds {:?} never ended", self.open_refunds);
+        Ok(())
     }
 
     fn credit(&mut self, row: &BookedRow) -> Result<FundMoves, String> {
@@ -233,7 +279,8 @@ impl PaymentBooks {
     /// The totals that the row writes into items, and the credit that it says.
     fn check_totals(&self, row: &BookedRow) -> Result<(), String> {
         let after = match row.kind.as_str() {
-            "refund" | "refund_reversed" | "dispute" | "dispute_reversed" => {
+            "refund" | "refund_reversed" | "refund_pending" | "refund_failed" | "dispute"
+            | "dispute_reversed" => {
                 if row.change["after"].is_object() {
                     &row.change["after"]
                 } else {
@@ -263,9 +310,16 @@ impl PaymentBooks {
     }
 }
 
+fn by_staff(number: u64) -> String {
+    format!("refund {number}")
+}
+
 /// The refund or dispute of a row.
 fn by(row: &BookedRow) -> String {
     let by = &row.change["by"];
+    if let Some(number) = by["staff"]["n"].as_u64() {
+        return by_staff(number);
+    }
     let ids = [&row.change["dispute"], &by["refund"], &by["dispute"]];
     ids.into_iter().find_map(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -66,10 +66,9 @@ impl EventBooks {
 fn events_of(kind: &str) -> &'static [&'static str] {
     match kind {
         "opened" => &["AccountOpened"],
-        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "dispute_reversed" => {
-            &["CreditAdded"]
-        }
-        "refund" | "dispute" => &["CreditTaken"],
+        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "refund_failed"
+        | "dispute_reversed" => &["CreditAdded"],
+        "refund" | "refund_pending" | "dispute" => &["CreditTaken"],
         "correction" => &["CreditAdded", "CreditTaken"],
         "expired" => &["CreditExpired"],
         "payment_pending" => &["PaymentPending"],

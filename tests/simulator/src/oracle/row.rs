@@ -184,11 +184,14 @@ pub fn attribute_text(attribute: &Value) -> String {
 /// The type of a row with this change.
 fn kind_of(tag: &str, change: &Value) -> String {
     let is_refund = change["by"]["refund"].is_string();
+    let is_by_staff = change["by"]["staff"].is_object();
     let kind = match tag {
         "u" => "usage",
         "credited" if change["kind"] == "top_up" => "topup",
         "credited" if change["kind"] == "commit" => "commit",
         "credited" => "auto_refill",
+        "taken_back" if is_by_staff => "refund_pending",
+        "given_back" if is_by_staff => "refund_failed",
         "taken_back" => {
             if is_refund {
                 "refund"

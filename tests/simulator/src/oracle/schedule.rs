@@ -16,6 +16,8 @@ const RESTORE_SECONDS: i64 = 14 * DAY;
 const CHARGED_SECONDS: i64 = 14 * DAY;
 /// How long an attempt may be open before it is driven on, as the policy says.
 const ATTEMPT_SECONDS: i64 = 120;
+/// How long Stripe has to answer whoever began a refund.
+const REFUND_SECONDS: i64 = 120;
 /// The parts of an index.
 const SHARDS: u8 = 64;
 
@@ -49,6 +51,7 @@ impl DemandedSchedule {
             view.stops_at_zero(),
             view.deletions()?,
             view.refills()?,
+            view.refunds(),
         ];
         Ok(Self { is_billable, due_at: due_at.into_iter().flatten().min() })
     }
@@ -315,6 +318,11 @@ impl StateView<'_> {
             all.push(if wanted.is_some() { charged_until } else { again });
         }
         Ok(all.into_iter().flatten().min())
+    }
+
+    /// When Stripe is asked again about the oldest refund of staff.
+    fn refunds(&self) -> Option<i64> {
+        self.seconds("/rf/0/t").map(|begun_at| begun_at + REFUND_SECONDS)
     }
 
     /// When an open attempt is driven on. One that the customer is asked to confirm ends at once if
