@@ -456,6 +456,7 @@ async fn an_account_is_summed_up_without_being_changed() {
       "holds": [],
       "idle": 0,
       "meters": 0,
+      "open_refunds": 0,
       "paid_credit": "24.60",
       "paid_through": "2026-11-22T11:00:00Z",
       "pending_payments": 0,

@@ -40,6 +40,7 @@ mod admin_health;
 mod admin_recovery;
 mod admin_refunds;
 mod admin_search;
+mod admin_support;
 mod agreed_at_payment;
 mod auto_refill;
 mod auto_refill_by_hand;

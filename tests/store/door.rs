@@ -174,6 +174,7 @@ async fn refund_by_staff_waits_for_a_price() {
         amount: Some(named("4")),
         reason: "a test".to_owned(),
         may_leave_debt,
+        payment_max: None,
     };
     let (careful, bold) = (terms(false), terms(true));
     let before = ledger.head(ALICE).await.state.next_seq;

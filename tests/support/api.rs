@@ -146,7 +146,8 @@ impl ApiEvent {
     /// Replaces the scopes of the token, which comes from a client that may use them.
     #[must_use]
     pub fn scope(self, scopes: &str) -> ApiEvent {
-        let is_staff = scopes.split_whitespace().any(|scope| scope == "tollgate/admin");
+        let of_staff = ["tollgate/admin", "tollgate/support"];
+        let is_staff = scopes.split_whitespace().any(|scope| of_staff.contains(&scope));
         let client = if is_staff { STAFF_CLIENT } else { PLATFORM_CLIENT };
         self.claim("scope", scopes).claim("azp", client)
     }

@@ -94,14 +94,11 @@ async fn template_and_openapi_have_the_same_routes_and_scopes() {
     let scopes_of = |security: &Value| match security.as_array().map(Vec::as_slice) {
         None => Some(Vec::new()),
         Some([]) => None,
-        Some(all) => Some(
-            all[0]["token"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|scope| scope.as_str().unwrap().to_owned())
-                .collect(),
-        ),
+        // Any of them is enough, as any scope of a route of the HTTP API is.
+        Some(all) => {
+            let scopes = all.iter().flat_map(|one| one["token"].as_array().unwrap());
+            Some(scopes.map(|scope| scope.as_str().unwrap().to_owned()).collect())
+        }
     };
     let described: BTreeMap<String, Option<Vec<String>>> = description
         .operations()

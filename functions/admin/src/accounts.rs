@@ -10,6 +10,7 @@ use tollgate::domain::decide::check_reason;
 use tollgate::domain::holds::Hold;
 use tollgate::domain::ids::{AccountId, Sku};
 use tollgate::domain::money::Usd;
+use tollgate::domain::policy::SupportLimits;
 use tollgate::domain::profile::EmailAddress;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve;
@@ -27,8 +28,8 @@ use tollgate::runtime::billing::Billing;
 use tollgate::store::{ChainError, Plan};
 use tollgate::views::transaction::Transaction;
 
-use crate::AdminClients;
 use crate::quotas::QuotasView;
+use crate::{AdminClients, support};
 
 /// The reason, stored in the row. Customers read that of a bonus or correction among their
 /// transactions, and all of them in an export.
@@ -231,9 +232,16 @@ pub(crate) async fn bonus(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer
             .with("parameter", "expires_at")
     })?;
     call.require_key()?;
+    if let Some(SupportLimits { payment_max: max, .. }) = support::limits(billing, call)?
+        && amount > max
+    {
+        return Err(Refusal::SupportBonusLimit { max }.into());
+    }
     let bonus = BonusGrant { amount, expires_at, excludes };
-    on_state(billing, call, |_| Ok(Command::Grant { bonus: bonus.clone(), reason: reason.clone() }))
-        .await
+    let grant =
+        |_: &AccountState| Ok(Command::Grant { bonus: bonus.clone(), reason: reason.clone() });
+    let account: AccountId = call.path("account")?;
+    support::within_day(billing, call, &account, amount, on_state(billing, call, grant)).await
 }
 
 /// Handles `POST …/correction`.

@@ -13,7 +13,7 @@ use tollgate::payments::{RefundStep, RefundablePayment};
 use tollgate::store::Plan;
 use tollgate::views::transaction::Transaction;
 
-use crate::AdminClients;
+use crate::{AdminClients, support};
 
 /// The prefixes of Stripe IDs of payments.
 const PREFIXES: [&str; 4] = ["pi_", "cs_", "ch_", "in_"];
@@ -75,9 +75,19 @@ pub(crate) async fn refund(clients: &AdminClients, call: &ApiCall) -> Result<Api
             return Err(Problem::new(ProblemCode::Unusable, why).into());
         }
     };
-    let terms = RefundTerms { payment, amount, reason, may_leave_debt: allow_negative };
+    let limits = support::limits(billing, call)?;
+    if limits.is_some() && amount.is_none() {
+        let why = "amount: is needed with the scope tollgate/support.";
+        return Err(Problem::new(ProblemCode::InvalidBody, why).with("parameter", "amount").into());
+    }
+    let payment_max = limits.map(|limits| limits.payment_max);
+    let may_leave_debt = allow_negative;
+    let terms = RefundTerms { payment, amount, reason, may_leave_debt, payment_max };
     let on = OnAccount::named(billing, call, &account);
-    let row = on.execute(call.staff_cause()?, Plan::begin_refund(&facts, &terms)).await?;
+    let cause = call.staff_cause()?;
+    let begin = async { Ok(on.execute(cause, Plan::begin_refund(&facts, &terms)).await?) };
+    let moved = amount.unwrap_or(Usd::ZERO);
+    let row = support::within_day(billing, call, &account, moved, begin).await?;
     let step = Box::pin(payments.carry_out_refund(&account, row.seq)).await?;
     answer(&on, &account, &terms.payment, &row, step).await
 }

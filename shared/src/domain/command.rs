@@ -469,6 +469,8 @@ pub struct RefundTerms {
     pub reason: String,
     /// Whether credit that was already spent is refunded, too.
     pub may_leave_debt: bool,
+    /// How much of the payment's credit may be taken back in all, in USD. `None`: all of it.
+    pub payment_max: Option<Usd>,
 }
 
 /// Credit taken for a refund or dispute.

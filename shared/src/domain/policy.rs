@@ -58,11 +58,22 @@ pub struct Policy {
     /// How many holds of an account may be open. 10 by default. Each stands in every row of the account
     /// while it is open.
     pub holds_max: u32,
+    /// What staff with the scope `tollgate/support` may move.
+    pub support: SupportLimits,
     pub trial: TrialPolicy,
     /// Refills from the saved card.
     pub refill: RefillPolicy,
     /// The format of rows to be written, which also bounds what they may say.
     pub row_format: RowFormat,
+}
+
+/// What staff with the scope `tollgate/support` may move, in USD. `tollgate/admin` has no limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SupportLimits {
+    /// What may go back of a payment in all, and the largest bonus. $100 by default.
+    pub payment_max: Usd,
+    /// Refunds and bonuses of one member of staff in a day (UTC). $500 by default.
+    pub day_max: Usd,
 }
 
 /// The rules of the trial in numbers.
@@ -131,6 +142,7 @@ impl Default for Policy {
             start_reserve_seconds: 10 * MINUTE,
             unbilled_max: Usd::dollars(1),
             holds_max: 10,
+            support: SupportLimits { payment_max: Usd::dollars(100), day_max: Usd::dollars(500) },
             trial: TrialPolicy::default(),
             refill: RefillPolicy::default(),
             row_format: RowFormat::WRITTEN,

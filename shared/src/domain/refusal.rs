@@ -246,6 +246,15 @@ pub enum Refusal {
          allow a negative balance"
     )]
     RefundAboveCredit { credit: Usd, available: Usd },
+    /// A limit of the scope `tollgate/support`.
+    #[error("${left} more of this payment may go back with the scope tollgate/support")]
+    SupportPaymentLimit { left: Usd },
+    /// A limit of the scope `tollgate/support`.
+    #[error("with the scope tollgate/support, one bonus may be ${max} at most")]
+    SupportBonusLimit { max: Usd },
+    /// A limit of the scope `tollgate/support`.
+    #[error("with the scope tollgate/support, refunds and bonuses of a day may be ${max} at most")]
+    SupportDayLimit { max: Usd },
     /// All of it was refunded or disputed.
     #[error("nothing is left to refund of this payment")]
     NothingLeftToRefund,
@@ -366,6 +375,9 @@ impl Refusal {
             | Refusal::TrialLimit { .. }
             | Refusal::CreditTooLow { .. }
             | Refusal::RefundAboveCredit { .. }
+            | Refusal::SupportPaymentLimit { .. }
+            | Refusal::SupportBonusLimit { .. }
+            | Refusal::SupportDayLimit { .. }
             | Refusal::NothingLeftToRefund
             | Refusal::RefundNotOpen { .. }
             | Refusal::CardRefused { .. }

@@ -19,7 +19,7 @@ use crate::domain::event::{Cause, KeyedRequest};
 use crate::domain::ids::RequestKey;
 use crate::domain::row::RowDigest;
 use crate::domain::timestamp::Timestamp;
-pub use crate::http::caller::{ADMIN_SCOPE, Acting, ApiCaller, PLATFORM_SCOPE};
+pub use crate::http::caller::{ADMIN_SCOPE, Acting, ApiCaller, PLATFORM_SCOPE, SUPPORT_SCOPE};
 use crate::http::problem::{Problem, ProblemCode};
 use crate::http::{body, caller};
 use crate::runtime::settings::Settings;

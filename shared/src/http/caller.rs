@@ -15,8 +15,11 @@ use crate::runtime::settings::Settings;
 /// The scope that may act for another account (header `Tollgate-Account`): the platform that runs
 /// the machines.
 pub const PLATFORM_SCOPE: &str = "tollgate/platform";
-/// The scope that may use `/v1/admin`.
+/// The scope that may use all of `/v1/admin`.
 pub const ADMIN_SCOPE: &str = "tollgate/admin";
+/// The scope that may look accounts and payments up, recover payments, and refund and give bonuses
+/// within limits.
+pub const SUPPORT_SCOPE: &str = "tollgate/support";
 /// The claims in which providers name the client of a token: `azp` (OpenID Connect Core 1.0, section
 /// 2), `client_id` (RFC 9068, section 2.2), `appid` (Entra ID, tokens of version 1.0), and `cid`
 /// (Okta).
@@ -120,6 +123,7 @@ impl TokenScopes {
         let mut scopes = TokenScopes { held, withheld: Vec::new() };
         let clients = &settings.scope_clients;
         scopes.keep_for(ADMIN_SCOPE, "StaffClients", &clients.staff, claims);
+        scopes.keep_for(SUPPORT_SCOPE, "StaffClients", &clients.staff, claims);
         scopes.keep_for(PLATFORM_SCOPE, "PlatformClients", &clients.platform, claims);
         scopes
     }

@@ -231,9 +231,10 @@ impl From<&Refusal> for Problem {
                 .with("available", available.to_string()),
             Refusal::AmountTooSmall { min } => problem.with("min", min.to_string()),
             Refusal::AmountTooLarge { max }
-            | Refusal::RefundAboveCredit { credit: _, available: max } => {
-                problem.with("max", max.to_string())
-            }
+            | Refusal::RefundAboveCredit { credit: _, available: max }
+            | Refusal::SupportPaymentLimit { left: max }
+            | Refusal::SupportBonusLimit { max }
+            | Refusal::SupportDayLimit { max } => problem.with("max", max.to_string()),
             Refusal::ResourceQuota { max }
             | Refusal::ProjectQuota { max }
             | Refusal::TooManyHolds { max } => problem.with("max", *max),
@@ -297,6 +298,9 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         Refusal::AmountTooLarge { .. } | Refusal::RefundAboveCredit { .. } => {
             ProblemCode::AmountTooLarge
         }
+        Refusal::SupportPaymentLimit { .. }
+        | Refusal::SupportBonusLimit { .. }
+        | Refusal::SupportDayLimit { .. } => ProblemCode::Forbidden,
         Refusal::ExpiryPast { .. }
         | Refusal::ReasonNeeded { .. }
         | Refusal::TooManyAtOnce { .. }

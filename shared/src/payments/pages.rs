@@ -110,7 +110,7 @@ impl Payments<'_> {
         if state.ever_paid {
             return Ok(());
         }
-        self.billing.store.uncount(RequestCounter::NewAccountPages, HOUR, self.now).await
+        self.billing.store.uncount(RequestCounter::NewAccountPages, HOUR, 1, self.now).await
     }
 
     /// Removes a page that was not made. One that another request made under the same key stays.

@@ -60,7 +60,7 @@ impl Settings {
     /// Reads settings from any source of variables.
     ///
     /// The policy's variables: `TOPUP_MIN`, `TOPUP_MAX`, `BALANCE_MAX`, `START_CREDIT_MIN`,
-    /// `TRIAL_CREDIT` (USD), `GRACE_SECONDS`, `TRIAL_GRACE_SECONDS`, `RESTORE_SECONDS`, `TRIAL_SECONDS` (seconds),
+    /// `SUPPORT_PAYMENT_MAX`, `SUPPORT_DAY_MAX`, `TRIAL_CREDIT` (USD), `GRACE_SECONDS`, `TRIAL_GRACE_SECONDS`, `RESTORE_SECONDS`, `TRIAL_SECONDS` (seconds),
     /// `TRIAL_SERVICES_MAX` (a number), `TRIAL_EXCLUDES` (SKUs, separated by commas).
     ///
     /// # Errors
@@ -161,6 +161,9 @@ impl<F: Fn(&'static str) -> Option<String>> Environment<F> {
         policy.start_credit_min = self.amount("START_CREDIT_MIN", policy.start_credit_min)?;
         policy.unbilled_max = self.amount("UNBILLED_MAX", policy.unbilled_max)?;
         policy.holds_max = self.count("HOLDS_MAX", policy.holds_max)?;
+        let support = &mut policy.support;
+        support.payment_max = self.amount("SUPPORT_PAYMENT_MAX", support.payment_max)?;
+        support.day_max = self.amount("SUPPORT_DAY_MAX", support.day_max)?;
         policy.grace_seconds = self.seconds("GRACE_SECONDS", policy.grace_seconds)?;
         policy.trial_grace_seconds =
             self.seconds("TRIAL_GRACE_SECONDS", policy.trial_grace_seconds)?;

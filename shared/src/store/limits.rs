@@ -5,6 +5,7 @@
 //! | `account#A` | `pages` | the payment pages of the last day that are not known to be paid: `pages` (JSON), `version` |
 //! | `account#A` | `requests-to-stripe#B` | requests in the ten seconds from B on (Unix seconds): `taken` |
 //! | `limits` | `new-account-pages#B` | payment pages of accounts that never paid, in the hour from B on: `taken` |
+//! | `limits` | `support#S#B` | what a member of staff refunded and gave in the day from B on: `taken`, in cents |
 //!
 //! Each has an `expires`, by which DynamoDB removes it late or never. The times of pages are
 //! compared, and the key of a counter says its time, so nothing depends on the removal.
@@ -16,7 +17,7 @@ use super::item::{
 };
 use super::write::WriteOutcome;
 use super::{RecordOutcome, Store, StoreError};
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, StaffId};
 use crate::domain::payment_pages::MadePage;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 
@@ -37,6 +38,8 @@ pub enum RequestCounter<'a> {
     ToStripe(&'a AccountId),
     /// Payment pages of all accounts that never paid.
     NewAccountPages,
+    /// Cents that a member of staff with limits moved.
+    Support(&'a StaffId),
 }
 
 /// Whether one more was counted.
@@ -52,9 +55,13 @@ pub enum Counted {
 impl RequestCounter<'_> {
     /// Of the window that begins then, in Unix seconds.
     fn key(self, begins: i64) -> StoredItem {
+        let all = || "limits".to_owned();
         let (partition, name) = match self {
-            RequestCounter::ToStripe(account) => (account_partition(account), "requests-to-stripe"),
-            RequestCounter::NewAccountPages => ("limits".to_owned(), "new-account-pages"),
+            RequestCounter::ToStripe(account) => {
+                (account_partition(account), "requests-to-stripe".to_owned())
+            }
+            RequestCounter::NewAccountPages => (all(), "new-account-pages".to_owned()),
+            RequestCounter::Support(staff) => (all(), format!("support#{staff}")),
         };
         item([("pk", text(partition)), ("sk", text(format!("{name}#{begins}")))])
     }
@@ -99,7 +106,7 @@ impl Store {
         self.update_account_item(account, PAGES, update).await
     }
 
-    /// Takes one back of the window that `now` (UTC) is in.
+    /// Takes so many back of the window that `now` (UTC) is in.
     ///
     /// # Errors
     /// [`StoreError`]. It may have been taken back then.
@@ -107,20 +114,21 @@ impl Store {
         &self,
         counter: RequestCounter<'_>,
         seconds: i64,
+        by: u32,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let begins = now.seconds().div_euclid(seconds) * seconds;
         let update = Update::builder()
             .set_key(Some(counter.key(begins)))
             .update_expression("ADD taken :less")
-            .condition_expression("taken > :none")
-            .expression_attribute_values(":less", number(-1))
-            .expression_attribute_values(":none", number(0));
+            .condition_expression("taken >= :by")
+            .expression_attribute_values(":less", number(-i64::from(by)))
+            .expression_attribute_values(":by", number(by));
         self.write(&[self.account_update(update)?]).await.map(drop)
     }
 
     /// Counts one more in the window that `now` (UTC) is in, unless that has `max` already. Windows
-    /// follow each other without a gap, each `seconds` long. Always one write.
+    /// follow each other without a gap, each `seconds` long. One write.
     ///
     /// # Errors
     /// [`StoreError`]. One more may have been counted then.
@@ -131,20 +139,35 @@ impl Store {
         max: u32,
         now: Timestamp,
     ) -> Result<Counted, StoreError> {
+        self.count_by(counter, seconds, 1, max, now).await
+    }
+
+    /// The same for several at once, all of them or none.
+    ///
+    /// # Errors
+    /// As [`Store::count`].
+    pub async fn count_by(
+        &self,
+        counter: RequestCounter<'_>,
+        seconds: i64,
+        by: u32,
+        max: u32,
+        now: Timestamp,
+    ) -> Result<Counted, StoreError> {
         let begins = now.seconds().div_euclid(seconds) * seconds;
         let ends = begins.saturating_add(seconds);
+        let full = Counted::Full { until: Timestamp::from_seconds(ends).unwrap_or(now) };
+        let Some(room) = max.checked_sub(by) else { return Ok(full) };
         let update = Update::builder()
             .set_key(Some(counter.key(begins)))
-            .update_expression("SET expires = :expires ADD taken :one")
-            .condition_expression("attribute_not_exists(taken) OR taken < :max")
+            .update_expression("SET expires = :expires ADD taken :by")
+            .condition_expression("attribute_not_exists(taken) OR taken <= :room")
             .expression_attribute_values(":expires", number(ends.saturating_add(HOUR)))
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":max", number(max));
+            .expression_attribute_values(":by", number(by))
+            .expression_attribute_values(":room", number(room));
         match self.write(&[self.account_update(update)?]).await? {
             WriteOutcome::Done => Ok(Counted::Within),
-            WriteOutcome::Refused(_) => {
-                Ok(Counted::Full { until: Timestamp::from_seconds(ends).unwrap_or(now) })
-            }
+            WriteOutcome::Refused(_) => Ok(full),
         }
     }
 }

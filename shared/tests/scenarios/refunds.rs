@@ -35,7 +35,8 @@ fn paid(bonus: &str) -> World {
 
 fn terms(amount: Option<&str>, reason: &str) -> RefundTerms {
     let (payment, amount) = (named("pi_a"), amount.map(named));
-    RefundTerms { payment, amount, reason: reason.to_owned(), may_leave_debt: false }
+    let (reason, may_leave_debt) = (reason.to_owned(), false);
+    RefundTerms { payment, amount, reason, may_leave_debt, payment_max: None }
 }
 
 fn begin(world: &mut World, time: &str, amount: Option<&str>) -> Result<u64, Refusal> {
@@ -133,6 +134,19 @@ fn no_more_goes_back_than_is_left_and_available() {
     begin_with(&mut world, "12:02", terms).unwrap();
     assert_eq!(world.state.balance(), named("-1"));
     assert_eq!(begin(&mut world, "12:03", None), Err(Refusal::NothingLeftToRefund));
+}
+
+#[test]
+fn support_refunds_no_more_of_a_payment_than_its_limit() {
+    let mut world = paid("");
+    let limited = |amount| RefundTerms { payment_max: Some(named("60")), ..terms(amount, "late") };
+    let above = |left: &str| Err(Refusal::SupportPaymentLimit { left: named(left) });
+    assert_eq!(begin_with(&mut world, "11:10", limited(Some("60.01"))), above("60"));
+    begin_with(&mut world, "11:10", limited(Some("40"))).unwrap();
+    assert_eq!(begin_with(&mut world, "11:11", limited(Some("20.01"))), above("20"));
+    begin_with(&mut world, "11:11", limited(Some("20"))).unwrap();
+    assert_eq!(begin_with(&mut world, "11:12", limited(Some("0.01"))), above("0"));
+    begin_with(&mut world, "11:13", terms(None, "the rest, by somebody else")).unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub const ACCOUNT: &str = "000000000000";
 /// Where a deployed stack's queues are.
 pub(crate) const DEPLOYED_QUEUES: &str = "https://sqs.us-east-1.amazonaws.com/000000000000";
 
-/// The client of tokens with the scope `tollgate/admin`.
+/// The client of tokens with the scope `tollgate/admin` or `tollgate/support`.
 pub(crate) const STAFF_CLIENT: &str = "local-staff";
 
 /// The client of tokens with the scope `tollgate/platform`.
@@ -21,7 +21,7 @@ const PAGE_CLIENT: &str = "local-page";
 /// The client to which the issuer gives a token with these scopes.
 pub(crate) fn client_for(scopes: &str) -> &'static str {
     let has = |scope: &str| scopes.split_whitespace().any(|one| one == scope);
-    if has("tollgate/admin") {
+    if has("tollgate/admin") || has("tollgate/support") {
         STAFF_CLIENT
     } else if has("tollgate/platform") {
         PLATFORM_CLIENT

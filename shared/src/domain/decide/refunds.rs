@@ -36,6 +36,10 @@ pub(super) fn begin(
     let by = TakeBack::Staff(StaffRefund { number, payment, reason });
     let taken = money::take_back(state, &by, of, cents, before, policy)?;
     let credit: Usd = taken.paid_credit_taken();
+    let before = before.taken.unwrap_or_default().credit;
+    if let Some(max) = terms.payment_max.filter(|max| before + credit > *max) {
+        return Err(Refusal::SupportPaymentLimit { left: (max - before).or_zero() });
+    }
     let available = state.free_paid().or_zero();
     if credit > available && !terms.may_leave_debt {
         return Err(Refusal::RefundAboveCredit { credit, available });

@@ -134,7 +134,8 @@ impl World {
                 };
                 let (reason, may_leave_debt) = ("for a test".to_owned(), part % 3 == 0);
                 let payment = of.payment.clone();
-                let terms = RefundTerms { payment, amount, reason, may_leave_debt };
+                let terms =
+                    RefundTerms { payment, amount, reason, may_leave_debt, payment_max: None };
                 let before = self.recorded(&of);
                 self.command(&Command::BeginRefund { of, terms, before }, none)
             }

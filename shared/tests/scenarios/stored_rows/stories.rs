@@ -363,7 +363,8 @@ fn refunds() -> World {
     stripe(w, "10:01", commit_plan(plan(), "20"));
     let begin = |w: &World, amount: Option<Usd>| {
         let (reason, may_leave_debt) = ("bought twice".to_owned(), false);
-        let terms = RefundTerms { payment: named("pi_plan"), amount, reason, may_leave_debt };
+        let payment = named("pi_plan");
+        let terms = RefundTerms { payment, amount, reason, may_leave_debt, payment_max: None };
         Command::BeginRefund { of: plan(), terms, before: w.recorded(&named("pi_plan")) }
     };
     let command = begin(w, Some(named("25")));
