@@ -6,7 +6,6 @@ use stripe_stand_in::{DeliveryPlan, DisputeEnd, DisputeKind, NewDispute, Order, 
 use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
 use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
-use tollgate::runtime::billing::Billing;
 use tollgate::store::Plan;
 use tollgate_tests::api::Answered;
 use tollgate_tests::ledger::named;
@@ -14,18 +13,12 @@ use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
 use crate::account_stripe_support::call;
 use crate::auto_refill_support::PAY;
+use crate::staff_support::{ADMIN, ask_admin};
 
 const RECOVER: &str = "POST /v1/admin/payments/{id}/recover";
 
 pub(crate) async fn recover(world: &PaymentWorld, id: &str) -> Answered {
-    let billing = &world.webhook.billing;
-    let clients = admin::AdminClients {
-        billing: Billing::new(billing.store.clone(), billing.settings.clone()),
-        stripe: world.stripe.clone().into(),
-        bus: None,
-    };
-    let event = world.event(RECOVER).scope("tollgate/admin").at("id", id);
-    admin::handle(&clients, event.request()).await.into()
+    ask_admin(world, world.event(RECOVER).scope(ADMIN).at("id", id)).await
 }
 
 /// Outcome, type and amount of the row, and how many refunds and disputes were recorded.
@@ -272,14 +265,7 @@ async fn recovery_of_what_is_no_payment_of_ours_is_refused() {
         let refused = recover(&world, id).await;
         assert_eq!((refused.status, refused.code()), (status, code), "{id}: {}", refused.shown());
     }
-    let event = world.event(RECOVER).at("id", "pi_1");
-    let billing = &world.webhook.billing;
-    let clients = admin::AdminClients {
-        billing: Billing::new(billing.store.clone(), billing.settings.clone()),
-        stripe: world.stripe.clone().into(),
-        bus: None,
-    };
-    let customer: Answered = admin::handle(&clients, event.request()).await.into();
+    let customer = ask_admin(&world, world.event(RECOVER).at("id", "pi_1")).await;
     assert_eq!(customer.status, 403);
     assert_eq!(world.api.everything().await, before);
 }

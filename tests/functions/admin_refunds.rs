@@ -9,13 +9,14 @@ use tollgate::domain::account::AccountState;
 use tollgate::domain::command::Command;
 use tollgate::domain::event::{Cause, CreditKind, PaymentFacts};
 use tollgate::domain::settle::due::{due_at, refunds_need_driving};
-use tollgate::runtime::billing::Billing;
 use tollgate::store::Plan;
 use tollgate_tests::api::{Answered, ApiEvent};
+use tollgate_tests::faults::{Calls, DynamoFault, Operation};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
 
 use crate::account_stripe_support::call;
+use crate::staff_support::{ADMIN, ask_admin};
 
 const ROUTE: &str = "POST /v1/admin/payments/{id}/refunds";
 const AT_STRIPE: &str = "POST /v1/refunds";
@@ -23,13 +24,7 @@ const AT_STRIPE: &str = "POST /v1/refunds";
 const REFUND_FAILS: &str = "4000000000005126";
 
 async fn staff(world: &PaymentWorld, event: ApiEvent) -> Answered {
-    let billing = &world.webhook.billing;
-    let clients = admin::AdminClients {
-        billing: Billing::new(billing.store.clone(), billing.settings.clone()),
-        stripe: world.stripe.clone().into(),
-        bus: None,
-    };
-    admin::handle(&clients, event.scope("tollgate/admin").request()).await.into()
+    ask_admin(world, event.scope(ADMIN)).await
 }
 
 async fn refund(world: &PaymentWorld, id: &str, key: &str, body: &Value) -> Answered {
@@ -266,6 +261,24 @@ async fn refund_stays_open_while_stripe_cannot_be_asked() {
     assert_eq!(world.refill().await.refunds, 1);
     all_is_told(&world).await;
     assert_eq!(refunded_cents(&world), 1_000);
+}
+
+/// The list of resources cannot be read, so a refill fails.
+#[tokio::test]
+async fn refund_goes_on_although_the_account_cannot_be_settled() {
+    let world = PaymentWorld::new().await;
+    let payment = paid(&world, VISA).await;
+    world.stand_in.fail_next(AT_STRIPE, 99, StripeFaultKind::AnswerLost);
+    refund(&world, &payment, "k-1", &of("10.00")).await;
+    world.stand_in.clear_faults();
+    world.advance(180);
+    let lists = Calls::of(Operation::Query).containing("billable");
+    world.faults().set(lists, DynamoFault::InternalError);
+    assert!(world.try_refill().await.is_err());
+    world.faults().clear();
+    assert_eq!(world.count("refund_sent").await, 1);
+    all_is_told(&world).await;
+    assert_eq!((world.state().await.balance(), refunded_cents(&world)), (named("15"), 1_000));
 }
 
 #[tokio::test]

@@ -2,24 +2,15 @@
 
 use serde_json::{Value, json};
 use tollgate::domain::money::Usd;
-use tollgate::runtime::billing::Billing;
 use tollgate_tests::api::{Answered, ApiEvent};
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA};
 
+use crate::staff_support::{ADMIN, ask_admin};
+
 const SUPPORT: &str = "tollgate/support";
 const REFUND: &str = "POST /v1/admin/payments/{id}/refunds";
 const BONUS: &str = "POST /v1/admin/accounts/{account}/bonus";
-
-async fn send(world: &PaymentWorld, event: ApiEvent) -> Answered {
-    let billing = &world.webhook.billing;
-    let clients = admin::AdminClients {
-        billing: Billing::new(billing.store.clone(), billing.settings.clone()),
-        stripe: world.stripe.clone().into(),
-        bus: None,
-    };
-    admin::handle(&clients, event.request()).await.into()
-}
 
 /// A world with limits of $100 a payment and $150 a day, and a payment of $300.
 async fn paid() -> (PaymentWorld, String) {
@@ -44,12 +35,12 @@ async fn refund(
     amount: &str,
 ) -> Answered {
     let body = json!({"amount": amount, "reason": "late"});
-    send(world, by(world, who, SUPPORT, REFUND).at("id", payment).key(key).json(&body)).await
+    ask_admin(world, by(world, who, SUPPORT, REFUND).at("id", payment).key(key).json(&body)).await
 }
 
 async fn bonus(world: &PaymentWorld, who: &str, key: &str, amount: &str) -> Answered {
     let body = json!({"amount": amount, "expires_at": "2027-01-01T00:00:00Z", "reason": "late"});
-    send(world, by(world, who, SUPPORT, BONUS).at("account", ACME).key(key).json(&body)).await
+    ask_admin(world, by(world, who, SUPPORT, BONUS).at("account", ACME).key(key).json(&body)).await
 }
 
 fn refused(answered: &Answered, max: &str) {
@@ -67,8 +58,8 @@ async fn limit_of_a_payment_counts_all_that_went_back_of_it() {
     assert_eq!(refund(&world, "sam", &payment, "k-4", "40.00").await.status, 201);
     refused(&refund(&world, "sam", &payment, "k-5", "0.01").await, "0.00");
     let body = json!({"amount": "60.00", "reason": "late"});
-    let event = by(&world, "ada", "tollgate/admin", REFUND).at("id", &payment);
-    assert_eq!(send(&world, event.key("k-6").json(&body)).await.status, 201);
+    let event = by(&world, "ada", ADMIN, REFUND).at("id", &payment);
+    assert_eq!(ask_admin(&world, event.key("k-6").json(&body)).await.status, 201);
     assert_eq!(world.state().await.balance(), named("140"));
 }
 
@@ -124,7 +115,7 @@ async fn support_looks_up_and_does_nothing_else() {
         on_account("GET /v1/admin/accounts/{account}/transactions"),
         on_account("GET /v1/admin/accounts/{account}/verify"),
     ] {
-        let answered = send(&world, event).await;
+        let answered = ask_admin(&world, event).await;
         assert_eq!(answered.status, 200, "{}", answered.shown());
     }
     let before = world.api.everything().await;
@@ -143,14 +134,14 @@ async fn support_looks_up_and_does_nothing_else() {
         "PUT /v1/admin/prices",
         "GET /v1/admin/health",
     ] {
-        let answered = send(&world, on_account(route).key("k-1").json(&json!({}))).await;
+        let answered = ask_admin(&world, on_account(route).key("k-1").json(&json!({}))).await;
         assert_eq!((answered.status, answered.code()), (403, "forbidden"), "{route}");
     }
     let all = on_payment(REFUND).key("k-1").json(&json!({"reason": "late"}));
-    let all = send(&world, all).await;
+    let all = ask_admin(&world, all).await;
     assert_eq!((all.status, &all.body["parameter"]), (400, &json!("amount")), "{}", all.shown());
     // A client that is not staff's may hold the scope, and it counts for nothing.
     let event = on_account("GET /v1/admin/accounts/{account}").claim("azp", "the-page");
-    assert_eq!(send(&world, event).await.body["code"], Value::from("forbidden"));
+    assert_eq!(ask_admin(&world, event).await.body["code"], Value::from("forbidden"));
     assert_eq!(world.api.everything().await, before);
 }

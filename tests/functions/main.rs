@@ -62,6 +62,7 @@ mod publish;
 mod quotas;
 mod resources;
 mod settle_due;
+mod staff_support;
 mod stripe_contract;
 mod stripe_setup;
 mod stripe_webhook;

@@ -8,14 +8,15 @@ use settle_due::{
     SettleDueError, SettleDueReport, handle, report_of,
 };
 use tollgate::domain::account::{CardChoice, Standing};
-use tollgate::domain::command::{Command, RefillSettings, RefillTerms};
+use tollgate::domain::command::{Command, RefillSettings, RefillTerms, RefundTerms};
 use tollgate::domain::event::Cause;
 use tollgate::domain::snapshot::AccountSnapshot;
 use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
 use tollgate::runtime::run_budget::RunBudget;
 use tollgate::store::Plan;
+use tollgate_tests::bus::RecordingBus;
 use tollgate_tests::faults::{Calls, DynamoFault, Operation};
-use tollgate_tests::ledger::{ALICE, Ledger, at};
+use tollgate_tests::ledger::{ALICE, Ledger, at, topup};
 use tollgate_tests::newer_format::append_row_of_newer_format;
 
 use crate::bus_world::BusWorld;
@@ -124,6 +125,37 @@ async fn wanted_refill_is_handed_on_each_minute_until_it_begins() {
     world.command("11:03:00", begin).await;
     assert_eq!(world.run("11:04:00").await.refills, 0, "an attempt is given two minutes");
     assert_eq!(world.run("11:05:00").await.refills, 1);
+}
+
+/// An account with a running resource that has no price cannot be settled.
+#[tokio::test]
+async fn late_refund_is_handed_on_although_the_account_cannot_be_settled() {
+    for (is_priced, failed) in [(true, 0), (false, 1)] {
+        let ledger = Ledger::with_credit("25").await;
+        if is_priced {
+            ledger.put_prices().await;
+        }
+        ledger.start(ALICE, "vm", &["srv-1"], "11:00:00").await;
+        let (account, of) = (ALICE.parse().unwrap(), topup("pi_first", "25"));
+        let terms = RefundTerms {
+            payment: "pi_first".parse().unwrap(),
+            amount: Some("10".parse().unwrap()),
+            reason: "too much".to_owned(),
+            may_leave_debt: false,
+            payment_max: None,
+        };
+        let (trigger, plan) =
+            (ledger.trigger(&account, at("11:10:00")), Plan::begin_refund(&of, &terms));
+        ledger.store.execute(trigger, Cause::Command, plan).await.unwrap();
+        let bus = RecordingBus::new();
+        let clients =
+            SettleDueClients { billing: ledger.billing(&[]), bus: bus.bus(), budget: BUDGET };
+        let world = World { ledger, bus, clients };
+        assert_eq!(world.run("11:11:00").await, SettleDueReport::default(), "it is not late");
+        let report = world.run("11:12:00").await;
+        assert_eq!((report.refills, report.settled.failed.len()), (1, failed), "{is_priced}");
+        assert_eq!(world.bus.take()[0].detail_type, REFILL_DUE);
+    }
 }
 
 #[tokio::test]

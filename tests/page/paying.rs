@@ -287,6 +287,30 @@ async fn invoices_and_cards_are_there_after_a_payment() {
 }
 
 #[tokio::test]
+async fn refund_by_staff_says_when_it_arrives() {
+    let Some(visit) = Visit::begin().await else { return };
+    visit.pay("25.00", GOOD, Refill::Off).await;
+    let paid = visit.api.get("/v1/transactions?type=topup").await.unwrap().json();
+    let payment = paid["items"][0]["stripe"]["payment_intent"].as_str().unwrap();
+    let path = format!("/v1/admin/payments/{payment}/refunds");
+    let headers = [("content-type", "application/json"), ("idempotency-key", "k-1")];
+    let body = json!({"amount": "10.00", "reason": "too much"}).to_string();
+    let refund = visit.staff().send("POST", &path, &headers, body).await.unwrap().json();
+    assert_eq!(refund["status"], "sent", "{refund}");
+    visit.cloud.idle().await;
+    visit.open("#transactions").await;
+    let row = "[data-testid=tx-row][data-type=refund]";
+    visit.browser.says(row, "$10.00 arrives within 5 to 10 business days").await;
+    assert_eq!(visit.balance().await, "15.00");
+    visit.pictures("refund").await;
+    visit.open("#invoices").await;
+    visit.browser.says("[data-testid=invoice-row]", "$10.00").await;
+    visit.browser.picture("refund-invoice").await;
+    assert_eq!(visit.complaints().await, Vec::<String>::new());
+    visit.end().await;
+}
+
+#[tokio::test]
 async fn added_card_is_the_default_and_refills_at_once_on_request() {
     let Some(visit) = Visit::begin().await else { return };
     visit.pay("25.00", GOOD, Refill::Off).await;

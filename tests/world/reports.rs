@@ -12,9 +12,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tollgate::domain::money::Usd;
-use tollgate_local::api::ApiClient;
+use tollgate_local::api::{ApiClient, ApiReply};
 
-use crate::support::{HOUR, Processes, World, token};
+use crate::support::{HOUR, Processes, REPEATS_MAX, World, token};
 
 /// Reports of one request.
 const BATCH: usize = 100;
@@ -83,16 +83,26 @@ async fn report(platform: &ApiClient, accounts: &[(String, String)], batch: usiz
     let reports: Vec<Value> = (0..BATCH).map(item).collect();
     let times = if batch.is_multiple_of(REPEATED) { 2 } else { 1 };
     for _ in 0..times {
-        // The id of each report is its key.
-        let headers = [("content-type", "application/json")];
         let body = json!({ "reports": reports }).to_string();
-        let answer = platform.send("POST", "/v1/usage", &headers, body).await.unwrap();
-        assert_eq!(answer.status, 200, "batch {batch}");
+        let answer = answered(platform, &body).await;
         let answer = answer.json();
         let results = answer["results"].as_array().unwrap();
         let is_counted = |result: &Value| result["status"] == "counted";
         assert!(results.len() == BATCH && results.iter().all(is_counted), "{answer}");
     }
+}
+
+/// A batch is repeated until it is answered. The id of each report is its key.
+async fn answered(platform: &ApiClient, body: &str) -> ApiReply {
+    let headers = [("content-type", "application/json")];
+    for _ in 0..REPEATS_MAX {
+        let answer = platform.send("POST", "/v1/usage", &headers, body.to_owned()).await.unwrap();
+        if answer.status < 500 && answer.status != 429 {
+            assert_eq!(answer.status, 200, "{}", answer.json());
+            return answer;
+        }
+    }
+    panic!("a batch is not answered, however often it is repeated");
 }
 
 /// What `work` makes of each number, a few at once.

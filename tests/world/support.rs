@@ -30,7 +30,7 @@ pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// The number of times that a client repeats a request without an answer.
-const REPEATS_MAX: usize = 5;
+pub(crate) const REPEATS_MAX: usize = 5;
 
 /// The cloud, with the prices of the seed and a `gpu` for $4.00 an hour.
 pub(crate) struct World {

@@ -153,7 +153,10 @@ pub(crate) async fn place(
     };
     for claim in claims {
         if let Some(claimed) = billing.store.claim(&claim).await? {
-            return Ok(Some(taking_row(billing, claimed).await?));
+            return Ok(Some(match claimed.key.strip_suffix("#debit") {
+                Some(_) => taking_row(billing, claimed).await?,
+                None => PaymentRow { account: claimed.account, seq: claimed.seq },
+            }));
         }
     }
     if let Some(found) = billing.store.look_up(id.as_str()).await? {

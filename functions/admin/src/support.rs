@@ -35,8 +35,8 @@ pub(crate) fn limits(billing: &Billing, call: &ApiCall) -> Result<Option<Support
 }
 
 /// Does what moves an amount on an account, if that is within the caller's limit of the day. A
-/// request that was carried out before is answered and counts once. A process that dies may leave an
-/// amount counted that did not move.
+/// request that was carried out before is answered and counts once. A request that fails before its
+/// row may leave an amount counted that did not move.
 pub(crate) async fn within_day<T>(
     billing: &Billing,
     call: &ApiCall,

@@ -207,8 +207,8 @@ async fn settle_all(
     report
 }
 
-/// Settles an account, and finds what Stripe must be asked. An account that cannot be settled still
-/// gets an answer for its refunds.
+/// Settles an account, and finds what Stripe must be asked. Refunds do not wait for an account that
+/// cannot be settled until staff repair it.
 async fn settle_one(
     clients: &SettleDueClients,
     account: &AccountId,
@@ -229,11 +229,12 @@ async fn settle_one(
     };
     match clients.billing.settle(visit, look).await {
         Ok((report, follow_up)) => (Ok(report), follow_up),
-        Err(error) => {
+        Err(error @ CommandError::Fault(StoreError::Unpriced(_) | StoreError::ListDisagrees)) => {
             let head = clients.billing.store.head(account).await.ok().flatten();
             let refill = head.is_some_and(|head| refunds_need_driving(account, &head.state, now));
             (Err(error), FollowUp { refill, ..FollowUp::default() })
         }
+        Err(error) => (Err(error), FollowUp::default()),
     }
 }
 

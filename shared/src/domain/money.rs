@@ -167,6 +167,15 @@ impl Usd {
         }
         Usd(round(self.0 * Decimal::from(part) / Decimal::from(whole)))
     }
+
+    /// The same share by amounts.
+    #[must_use]
+    pub fn share(self, part: Usd, whole: Usd) -> Usd {
+        if whole.is_zero() || part == whole {
+            return self;
+        }
+        Usd(round(self.0 * part.0 / whole.0))
+    }
 }
 
 impl fmt::Display for Usd {

@@ -15,12 +15,12 @@ use tollgate::domain::row_format::RowFormat;
 use crate::world::{World, at, named};
 
 /// $100.00 of credit, $119.00 received with tax.
-fn taxed() -> PaymentFacts {
+pub(crate) fn taxed() -> PaymentFacts {
     PaymentFacts { payment: named("pi_a"), credit: named("100"), received_cents: 11_900 }
 }
 
 /// A payment that came with a bonus.
-fn paid(bonus: &str) -> World {
+pub(crate) fn paid(bonus: &str) -> World {
     let mut world = World::opened();
     let bonus = (!bonus.is_empty()).then(|| BonusGrant {
         amount: named(bonus),

@@ -1,37 +1,17 @@
 //! Refunds by staff: the credit goes first, and comes back if Stripe refuses.
 
-use std::collections::BTreeSet;
-
 use tollgate::domain::account::{DisputePhase, OpenRefund};
-use tollgate::domain::command::{BonusGrant, Command, RefundTerms};
+use tollgate::domain::command::{Command, RefundTerms};
 use tollgate::domain::decide::REASON_BYTES_MAX;
-use tollgate::domain::event::{CreditKind, PaymentFacts, StaffRefund, TakeBack};
+use tollgate::domain::event::{StaffRefund, TakeBack};
 use tollgate::domain::payment_records::TakenTotals;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::taken;
 use tollgate::domain::row_format::RowFormat;
 use tollgate::domain::settle::due::due_at;
 
+use crate::disputes::{paid, taxed};
 use crate::world::{World, at, named};
-
-/// $100.00 of credit, $119.00 received with tax.
-fn taxed() -> PaymentFacts {
-    PaymentFacts { payment: named("pi_a"), credit: named("100"), received_cents: 11_900 }
-}
-
-/// The payment, with this bonus.
-fn paid(bonus: &str) -> World {
-    let mut world = World::opened();
-    let bonus = (!bonus.is_empty()).then(|| BonusGrant {
-        amount: named(bonus),
-        expires_at: at("30T00:00"),
-        excludes: BTreeSet::new(),
-    });
-    let (payment, kind) = (taxed(), CreditKind::TopUp);
-    let credit = Command::Credit { payment, kind, bonus, also: Vec::new() };
-    world.command("11:00", credit).unwrap();
-    world
-}
 
 fn terms(amount: Option<&str>, reason: &str) -> RefundTerms {
     let (payment, amount) = (named("pi_a"), amount.map(named));
@@ -75,7 +55,6 @@ fn parts_take_their_credit_and_add_up() {
     undo(&mut world, "11:31", first).unwrap();
     confirm(&mut world, "11:32", third, "re_3").unwrap();
     world.rows(&[
-        "11:00:00 topup 100.00 = 100.00",
         // 39.66 of 119.00 went back: rounded down to whole cents of the payment.
         "11:10:00 refund_pending -33.327731 = 66.672269",
         "11:20:00 refund_pending -33.327731 = 33.344538",
@@ -98,6 +77,22 @@ fn bonus_of_the_payment_goes_and_returns_in_proportion() {
     assert_eq!((world.state.paid, world.state.balance()), (named("50"), named("60")));
     undo(&mut world, "11:11", number).unwrap();
     assert_eq!((world.state.paid, world.state.balance()), (named("100"), named("120")));
+}
+
+/// The Dashboard refunded all of the payment meanwhile, and the bonus with it.
+#[test]
+fn bonus_of_a_refused_refund_stays_with_another_refund() {
+    for (dashboard, credit, balance) in [(11_900, "0", "0"), (8_925, "25", "30")] {
+        let mut world = paid("20");
+        let number = begin(&mut world, "11:10", Some("50")).unwrap();
+        let (by, of) = (TakeBack::Refund(named("re_1")), taxed());
+        let before = world.recorded(&named("pi_a"));
+        let command = Command::TakeBack { by, of, cents: dashboard, before };
+        world.command("11:11", command).unwrap();
+        undo(&mut world, "11:12", number).unwrap();
+        let (paid, all) = (named(credit), named(balance));
+        assert_eq!((world.state.paid, world.state.balance()), (paid, all), "{dashboard}");
+    }
 }
 
 #[test]

@@ -292,7 +292,7 @@ pub(super) fn move_dispute(
 }
 
 /// Reverses exactly the amount that was taken. If another refund or dispute covers a part of it,
-/// that part stays taken. A reversal that is reported before its refund or dispute moves nothing
+/// that part stays taken, with its share of the bonus. A reversal that is reported before its refund or dispute moves nothing
 /// and makes the later report a no-op.
 pub(super) fn give_back(
     state: &AccountState,
@@ -321,9 +321,11 @@ pub(super) fn give_back(
     let credit = credit_given_back(total, of, taken);
     let after = TakenTotals { cents: total.cents - taken.cents, credit: total.credit - credit };
     let after = before.stay_in_item(policy).then_some(after);
-    let alive = || taken.grants.iter().filter(|grant| grant.expires_at > now);
+    let back = |grant: &Grant| grant.remaining.share(credit, taken.credit);
+    let returns = |grant: &&Grant| grant.expires_at > now && !back(grant).is_zero();
+    let alive = || taken.grants.iter().filter(returns);
     let mut funds = vec![gain(Fund::Paid, credit)];
-    funds.extend(alive().map(|grant| gain(Fund::Grant(grant.number), grant.remaining)));
+    funds.extend(alive().map(|grant| gain(Fund::Grant(grant.number), back(grant))));
     let gone = alive().filter(|grant| state.grant(grant.number).is_none());
     let grants = gone
         .map(|grant| Grant { remaining: Usd::ZERO, used: Usd::ZERO, ..grant.clone() })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::amounts::{Micros, micros, of_cents, share_of};
+use super::amounts::{Micros, divide, micros, of_cents, share_of};
 use super::ensure;
 use super::funds::FundBooks;
 use super::row::{BookedRow, FundMove, FundMoves, FundNumber, PAID, array};
@@ -211,7 +211,9 @@ impl PaymentBooks {
         let mut moves = FundMoves::from([(PAID, plain(credit))]);
         for (fund, amount) in part.grants {
             if funds.grants.get(&fund).is_some_and(|grant| grant.expires_at > row.at) {
-                moves.insert(fund, plain(amount));
+                let whole = part.credit == 0 || credit == part.credit;
+                let back = if whole { amount } else { divide(amount * credit, part.credit) };
+                moves.insert(fund, plain(back));
             }
         }
         self.count(row, -part.cents, -credit, funds);
