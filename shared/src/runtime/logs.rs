@@ -4,7 +4,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 /// Starts writing `tracing` events. The format is JSON with `AWS_LAMBDA_LOG_FORMAT=JSON`. The level
 /// comes from `AWS_LAMBDA_LOG_LEVEL` and defaults to `INFO` (docs.aws.amazon.com/lambda,
-/// "Configuring advanced logging controls"). Lambda adds the time.
+/// "Configuring advanced logging controls"). `TRACE` writes what `DEBUG` does: the rest is not in
+/// the binary. Lambda adds the time.
 ///
 /// The lines equal those of `lambda_runtime`'s `init_default_subscriber`. That one also takes
 /// directives for single modules, and so adds a regular expression engine to every function.
