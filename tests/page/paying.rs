@@ -304,8 +304,8 @@ async fn refund_by_staff_says_when_it_arrives() {
     assert_eq!(visit.balance().await, "15.00");
     visit.pictures("refund").await;
     visit.open("#invoices").await;
-    visit.browser.says("[data-testid=invoice-row]", "$10.00").await;
-    visit.browser.picture("refund-invoice").await;
+    visit.browser.says("[data-testid=invoice-row]", "$10.00 refunded").await;
+    visit.pictures("refund-invoice").await;
     assert_eq!(visit.complaints().await, Vec::<String>::new());
     visit.end().await;
 }

@@ -46,7 +46,7 @@ function invoice(item) {
       item.number ?? h('span', { class: 'hint' }, 'Receipt'),
       item.kind === 'auto_refill' ? 'Auto-refill' : 'Top-up',
       item.status ? pill(item.status[0].toUpperCase() + item.status.slice(1), STATUS[item.status] ?? '') : null,
-      money.exact(item.amount),
+      h('span', {}, money.exact(item.amount), wentBack(item.refunded, 'refunded'), wentBack(item.charged_back, 'charged back')),
       h(
         'span',
         { class: 'links' },
@@ -62,6 +62,11 @@ function invoice(item) {
     ],
     { testid: 'invoice-row' },
   );
+}
+
+/** Null if nothing went back, or if the account has too many rows to tell. */
+function wentBack(amount, how) {
+  return amount && money.compare(amount, '0') > 0 ? h('div', { class: 'hint' }, `${money.exact(amount)} ${how}`) : null;
 }
 
 function older(body, cursor) {
