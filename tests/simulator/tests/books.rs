@@ -491,6 +491,12 @@ fn row_that_no_known_member_of_staff_made_is_noticed() {
     rows[2]["body"]["S"] = body.into();
     let why = named(&rows).unwrap();
     assert!(why.contains("frozen was done by nobody"), "{why}");
+    let mut refunds = chains.remove("refunds").unwrap();
+    assert_eq!(named(&refunds), None);
+    let begun = refunds.iter_mut().find(|row| row["type"]["S"] == "refund_pending").unwrap();
+    begun["body"]["S"] = begun["body"]["S"].as_str().unwrap().replace("staff-1", "staff-2").into();
+    let why = named(&refunds).unwrap();
+    assert!(why.contains("taken_back was done by nobody"), "{why}");
     let why = named(&chains.remove("staff").unwrap()).unwrap();
     assert!(why.contains("granted was done by nobody"), "{why}");
 }

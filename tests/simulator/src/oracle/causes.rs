@@ -51,7 +51,7 @@ pub fn check_named(row: &BookedRow) -> Result<(), String> {
     let cause = &row.event["y"];
     let is_named = cause["staff"]["s"] == STAFF;
     let is_of_staff = OF_STAFF.contains(&row.tag.as_str()) || row.kind == "refund_pending";
-    ensure!(is_named || !is_of_staff, "{} was done by nobody", row.kind);
+    ensure!(is_named || !is_of_staff, "{} was done by nobody", row.tag);
     ensure!(is_named || cause["staff"].is_null(), "it was done by unknown staff: {cause}");
     Ok(())
 }
