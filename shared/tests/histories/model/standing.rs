@@ -116,7 +116,8 @@ impl Model {
         };
         let refill = self.refills.open.is_some() || after.refill.wanted.is_some();
         let balance = self.free();
-        if refill || !self.pending.is_empty() || balance > left {
+        let is_held = self.pots.values().any(|pot| pot.held > 0);
+        if refill || !self.pending.is_empty() || balance > left || is_held {
             (self.announced, self.held) = (None, Some(after.at.seconds()));
         }
     }
@@ -132,6 +133,8 @@ impl Model {
             balance <= left,
             "{what} with {balance}, of which {left} was left at the suspension"
         );
+        let is_held = self.pots.values().any(|pot| pot.held > 0);
+        ensure!(!is_held, "{what} while credit is held");
         ensure!(self.pending.is_empty(), "{what} while {:?} is pending", self.pending);
         ensure!(self.refills.open.is_none(), "{what} while a refill is open");
         Ok((since, grace))

@@ -119,7 +119,8 @@ impl AccountBefore<'_> {
         ensure!(from < through && through <= hour_end(from), "{through} is not within its hour");
         ensure!(from <= row.at, "time is paid before it begins");
         for (number, grant) in &self.funds.grants {
-            let is_late = grant.expires_at <= from && grant.left > 0;
+            // What a hold keeps of it ends with the hold.
+            let is_late = grant.expires_at <= from && self.funds.free(*number) > 0;
             ensure!(!is_late, "grant {number} has ended and is still there");
         }
         let (mut charges, wallet) = self.charges(from)?;
