@@ -8,6 +8,8 @@ use tollgate_tests::api::{Answered, Api, ApiEvent};
 use tollgate_tests::ledger::{ALICE, at, named};
 use tollgate_tests::payments::PaymentWorld;
 
+use crate::staff_support::unused_stripe;
+
 const FIND: &str = "GET /v1/admin/accounts";
 
 async fn find(billing: &Billing, stripe: tollgate::stripe::OnDemand, query: &str) -> Answered {
@@ -28,15 +30,6 @@ fn told(answered: &Answered) -> Vec<String> {
     let items = answered.body["items"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     items.map(|item| format!("{} by {}", text(&item["account"]), text(&item["matched"]))).collect()
-}
-
-fn unused_stripe() -> tollgate::stripe::OnDemand {
-    let settings = tollgate::stripe::StripeSettings::read(|variable| match variable {
-        "STRIPE_SECRET_KEY" => Some("sk_test_local".to_owned()),
-        "STRIPE_API_BASE" => Some("http://127.0.0.1:9".to_owned()),
-        _ => None,
-    });
-    tollgate::stripe::Stripe::new(settings.unwrap()).unwrap().into()
 }
 
 fn company(name: &str) -> CompanyDetails {

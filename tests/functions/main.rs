@@ -37,6 +37,7 @@ mod account_stripe_support;
 mod account_support;
 mod admin;
 mod admin_health;
+mod admin_imports;
 mod admin_recovery;
 mod admin_refunds;
 mod admin_search;

@@ -1,6 +1,7 @@
 //! Requests of staff in a world of payments.
 
 use tollgate::runtime::billing::Billing;
+use tollgate::stripe::{OnDemand, Stripe, StripeSettings};
 use tollgate_tests::api::{Answered, ApiEvent};
 use tollgate_tests::payments::PaymentWorld;
 
@@ -15,4 +16,14 @@ pub(crate) async fn ask_admin(world: &PaymentWorld, event: ApiEvent) -> Answered
         bus: None,
     };
     admin::handle(&clients, event.request()).await.into()
+}
+
+/// For what asks Stripe nothing: nobody listens there.
+pub(crate) fn unused_stripe() -> OnDemand {
+    let settings = StripeSettings::read(|variable| match variable {
+        "STRIPE_SECRET_KEY" => Some("sk_test_local".to_owned()),
+        "STRIPE_API_BASE" => Some("http://127.0.0.1:9".to_owned()),
+        _ => None,
+    });
+    Stripe::new(settings.unwrap()).unwrap().into()
 }

@@ -34,6 +34,9 @@ use crate::template::TestTemplate;
 /// The day of a test's times.
 pub const DAY: &str = "2026-11-22";
 
+/// Who issues tokens in tests.
+pub const TOKEN_ISSUER: &str = "https://issuer.example";
+
 /// The client of staff's tokens in tests.
 pub const STAFF_CLIENT: &str = "staff-client";
 
@@ -161,6 +164,7 @@ impl Ledger {
             set.map(|(_, value)| (*value).to_owned()).or_else(|| match variable {
                 "LEDGER_TABLE" => Some(names.ledger.clone()),
                 "ACCOUNTS_TABLE" => Some(names.accounts.clone()),
+                "TOKEN_ISSUER" => Some(TOKEN_ISSUER.to_owned()),
                 "STAFF_CLIENTS" => Some(STAFF_CLIENT.to_owned()),
                 "PLATFORM_CLIENTS" => Some(PLATFORM_CLIENT.to_owned()),
                 // While a test's clock stands still, a limit never ends.

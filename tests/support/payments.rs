@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::api::{Answered, Api, ApiEvent};
 use crate::faults::{Crash, Faults};
-use crate::ledger::{Ledger, PLATFORM_CLIENT, STAFF_CLIENT, at, named};
+use crate::ledger::{Ledger, PLATFORM_CLIENT, STAFF_CLIENT, TOKEN_ISSUER, at, named};
 use crate::stand_in::serve;
 use serde_json::{Value, json};
 use stripe_stand_in::{Delivery, StandInConfig, StripeStandIn};
@@ -72,6 +72,7 @@ impl PaymentWorld {
             set.or_else(|| match name {
                 "LEDGER_TABLE" => Some(names.ledger),
                 "ACCOUNTS_TABLE" => Some(names.accounts),
+                "TOKEN_ISSUER" => Some(TOKEN_ISSUER.to_owned()),
                 "STAFF_CLIENTS" => Some(STAFF_CLIENT.to_owned()),
                 "PLATFORM_CLIENTS" => Some(PLATFORM_CLIENT.to_owned()),
                 "BILLING_URL" => Some("https://billing.example/".to_owned()),

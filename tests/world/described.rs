@@ -363,6 +363,15 @@ async fn every_route_answers_as_it_is_described() {
     };
     reader.send(&admin, "GET /v1/admin/accounts/{account}", account, &Value::Null).await;
     reader.get(&admin, "/v1/admin/accounts", "?query=ada").await;
+    let import = json!({"accounts": [{"sub": "moved", "email": "moved@example.test", "credit": "5.00",
+        "bonus": "1.00", "bonus_expires_at": "2027-01-01T00:00:00Z", "bonus_excludes": ["vm-gpu"],
+        "reference": "a test"}, {"sub": "ada", "bonus": "1.00", "bonus_expires_at": "2026-01-01T00:00:00Z",
+        "reference": "a test"}]});
+    let path = format!("/v1/admin/accounts?issuer={}", world.issuer());
+    for dry_run in [true, false] {
+        let path = format!("{path}&dry_run={dry_run}");
+        reader.send(&admin, "POST /v1/admin/accounts", &path, &import).await;
+    }
     let (rows, path) = of("transactions");
     let rows = rows.replace("POST", "GET");
     reader.send(&admin, &rows, &format!("{path}?include=all"), &Value::Null).await;

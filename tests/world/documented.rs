@@ -80,6 +80,7 @@ names!(COMMANDS, Command {
     Command::Freeze { .. } => "Freeze",
     Command::Unfreeze { .. } => "Unfreeze",
     Command::Correct { .. } => "Correct",
+    Command::Import(_) => "Import",
 });
 
 /// A table of a document: the heading above it, and its lines by column.

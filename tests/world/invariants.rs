@@ -288,7 +288,8 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
     let event = &row["body"]["x"];
     let mut names = match row["type"].as_str().unwrap() {
         "opened" => vec!["AccountOpened"],
-        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "refund_failed"
+        "imported" if usd(&row["amount"]).is_zero() => Vec::new(),
+        "topup" | "auto_refill" | "bonus" | "imported" | "refund_reversed" | "refund_failed"
         | "dispute_reversed" => vec!["CreditAdded"],
         "refund" | "refund_pending" | "dispute" => vec!["CreditTaken"],
         "correction" if usd(&row["amount"]).is_negative() => vec!["CreditTaken"],

@@ -459,6 +459,13 @@ async fn the_operator_does_everything(world: &World) {
     world.read(&world.operator, &format!("{account}/verify")).await;
     world.read(&world.operator, &format!("{account}/transactions")).await;
     world.read(&world.operator, "/v1/admin/accounts?query=carol@").await;
+    let path = format!("/v1/admin/accounts?issuer={}", world.issuer());
+    let moved = json!({"sub": "moved", "email": "moved@example.test", "credit": "5.00", "reference": "a test"});
+    let moved = json!({"accounts": [moved, {"sub": "carol", "reference": "a test"}]});
+    for unchanged in [0, 2] {
+        let imported = world.write(&world.operator, "POST", &path, &moved).await;
+        assert_eq!(imported["unchanged"], unchanged, "{imported}");
+    }
     let payment = carol.payment("topup");
     world.read(&world.operator, &format!("/v1/admin/payments/{payment}")).await;
     recover_what_no_event_told(world, &carol).await;

@@ -79,6 +79,14 @@ pub(crate) fn config(processes: Processes, start: UtcDateTime) -> CloudConfig {
 }
 
 impl World {
+    /// Who issues the tokens of customers, as a value in a query.
+    pub(crate) fn issuer(&self) -> String {
+        let wiring = self.cloud.wiring();
+        let api = wiring.api.as_ref().unwrap();
+        let authorizer = &api.authorizers[api.default_authorizer.as_ref().unwrap()];
+        tollgate::http::call::query_value(&authorizer.issuer)
+    }
+
     pub(crate) async fn new(processes: Processes) -> World {
         World::from(START, processes).await
     }

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod health;
+mod imports;
 mod payments;
 mod prices;
 mod quotas;
@@ -12,7 +13,7 @@ mod search;
 mod support;
 
 use lambda_http::{Body, Request, Response};
-use tollgate::http::call::{ADMIN_SCOPE, ApiCall};
+use tollgate::http::call::{ADMIN_SCOPE, ApiCall, BODY_BYTES_MAX};
 use tollgate::http::handler::{self, ApiAnswer, ApiError};
 use tollgate::runtime::billing::Billing;
 use tollgate::stripe::OnDemand;
@@ -29,13 +30,18 @@ pub struct AdminClients {
 
 pub async fn handle(clients: &AdminClients, request: Request) -> Response<Body> {
     let billing = &clients.billing;
-    let call = match handler::read(billing, request) {
+    let call = match handler::read_up_to(bytes_max, billing, request) {
         Ok(call) => call,
         Err(answer) => return *answer,
     };
     // Boxed because the future is deeply nested.
     let result = Box::pin(route(clients, &call)).await;
     handler::respond(billing, &call, result)
+}
+
+/// The largest body of a route, in bytes.
+fn bytes_max(route: &str) -> usize {
+    if route == imports::ROUTE { imports::BODY_BYTES_MAX } else { BODY_BYTES_MAX }
 }
 
 async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
@@ -51,6 +57,7 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
         "POST /v1/admin/payments/{id}/refunds" => refunds::refund(clients, call).await,
         "GET /v1/admin/health" => health::get(clients, call).await,
         "GET /v1/admin/accounts" => search::search(billing, call).await,
+        imports::ROUTE => imports::import(billing, call).await,
         "GET /v1/admin/accounts/{account}" => accounts::get(billing, call).await,
         "GET /v1/admin/accounts/{account}/transactions" => {
             accounts::transactions(billing, call).await

@@ -19,6 +19,7 @@ use crate::domain::ids::{
 };
 use crate::domain::money::{Quantity, Rate, Usd};
 use crate::domain::payment_records::{RecordedTotals, TakenTotals};
+use crate::domain::profile::NonEmptyText;
 use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, ResourceStatus};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::usage::UsageLabels;
@@ -292,6 +293,8 @@ pub enum Command {
         amount: Usd,
         reason: String,
     },
+    /// Takes over what a customer had elsewhere, by staff. Once an account.
+    Import(OpeningBalance),
 }
 
 impl Command {
@@ -346,7 +349,8 @@ impl Command {
             | Command::WarnOfFraud { .. }
             | Command::Freeze { .. }
             | Command::Unfreeze { .. }
-            | Command::Correct { .. } => true,
+            | Command::Correct { .. }
+            | Command::Import(_) => true,
         }
     }
 }
@@ -359,6 +363,17 @@ pub struct BonusGrant {
     pub expires_at: Timestamp,
     /// SKUs that the grant does not pay for.
     pub excludes: BTreeSet<Sku>,
+}
+
+/// What a customer had before the account was moved to Tollgate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpeningBalance {
+    /// Paid credit in USD, zero or more.
+    pub credit: Usd,
+    /// Free credit.
+    pub bonus: Option<BonusGrant>,
+    /// Where the history of the balance is found. The customer reads it.
+    pub reference: NonEmptyText,
 }
 
 /// What was used under a hold.

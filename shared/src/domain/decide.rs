@@ -28,7 +28,7 @@ use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due;
 use crate::domain::timestamp::Timestamp;
 
-pub use money::check_trial_offered;
+pub use money::{check_import, check_trial_offered};
 
 /// The first format in which a credit may leave a respite as it is.
 const RESPITE_KEPT: RowFormat = RowFormat::new(5);
@@ -108,6 +108,7 @@ pub fn decide(
         Command::MoveDispute { head, dispute, of, cents, before } => check_head(state, *head)
             .and_then(|()| money::move_dispute(state, dispute, of, *cents, before, policy, now)),
         Command::Correct { amount, reason } => money::correct(*amount, reason),
+        Command::Import(opening) => money::import(state, opening, policy, now),
         Command::StartTrial { card, refill } => {
             money::start_trial(state, card, refill.as_ref(), policy, now)
         }

@@ -46,7 +46,7 @@ pub use payment::{
 };
 pub use refill::{RefillChange, RefillDecline};
 pub use resource::{ResourceChange, StartKind, StopReason};
-pub use staff::StaffChange;
+pub use staff::{StaffChange, import_claim};
 pub use standing::StandingChange;
 
 stored_form::families! {

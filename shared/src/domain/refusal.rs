@@ -267,6 +267,12 @@ pub enum Refusal {
     /// The operator does not write rows of format 6 yet.
     #[error("refunds are not available yet, because the service is being updated")]
     RefundsNotYet,
+    /// The operator does not write rows of format 6 yet.
+    #[error("accounts cannot be imported yet, because the service is being updated")]
+    ImportsNotYet,
+    /// The account has another opening balance.
+    #[error("the account was imported before with another balance or reference, in row {seq}")]
+    ImportedOtherwise { seq: u64 },
 
     // Refills.
     /// The issuer refused the card permanently.
@@ -313,6 +319,7 @@ impl Refusal {
             | Refusal::AttemptOpen { .. }
             | Refusal::HoldsNotYet
             | Refusal::RefundsNotYet
+            | Refusal::ImportsNotYet
             | Refusal::TooManyRefunds { .. }
             | Refusal::TooManyHolds { .. }
             | Refusal::TooManyPages { .. }
@@ -380,6 +387,7 @@ impl Refusal {
             | Refusal::SupportDayLimit { .. }
             | Refusal::NothingLeftToRefund
             | Refusal::RefundNotOpen { .. }
+            | Refusal::ImportedOtherwise { .. }
             | Refusal::CardRefused { .. }
             | Refusal::AttemptNotOpen { .. }
             | Refusal::CustomerAlreadyAsked { .. }

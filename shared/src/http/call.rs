@@ -24,7 +24,7 @@ use crate::http::problem::{Problem, ProblemCode};
 use crate::http::{body, caller};
 use crate::runtime::settings::Settings;
 
-/// The largest body accepted, in bytes. No request of this API comes near it.
+/// The largest body of a request, in bytes, unless its route takes a larger one.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// The longest `Idempotency-Key`, in bytes; Stripe's own limit is the same.
 const KEY_BYTES_MAX: usize = 255;
@@ -56,7 +56,11 @@ impl ApiCall {
     /// # Errors
     /// A problem if the event is none of an HTTP API, the body is too large, or a header cannot be
     /// used.
-    pub fn read(request: Request, settings: &Settings) -> Result<ApiCall, Problem> {
+    pub fn read(
+        request: Request,
+        settings: &Settings,
+        bytes_max: fn(&str) -> usize,
+    ) -> Result<ApiCall, Problem> {
         let context = api_context(&request)?;
         let now = time(&context)?;
         let request_id = context.request_id.unwrap_or_default();
@@ -78,8 +82,8 @@ impl ApiCall {
         let query = request.query_string_parameters();
         let query = query.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let target = format!("{} {}", request.method(), request.raw_http_path());
-        let body = body_bytes(request.into_body())?;
         let route = context.route_key.unwrap_or_default();
+        let body = body_bytes(request.into_body(), bytes_max(&route))?;
         Ok(ApiCall {
             route,
             now,
@@ -364,17 +368,17 @@ fn api_context(request: &Request) -> Result<ApiGatewayV2httpRequestContext, Prob
     Ok(context)
 }
 
-fn body_bytes(body: Body) -> Result<Vec<u8>, Problem> {
+fn body_bytes(body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     let body = match body {
         Body::Text(text) => text.into_bytes(),
         Body::Binary(bytes) => bytes,
         // The enum may grow.
         Body::Empty | _ => Vec::new(),
     };
-    if body.len() > BODY_BYTES_MAX {
+    if body.len() > bytes_max {
         return Err(Problem::new(
             ProblemCode::BodyTooLarge,
-            format!("The request body must be at most {BODY_BYTES_MAX} bytes."),
+            format!("The request body must be at most {bytes_max} bytes."),
         ));
     }
     Ok(body)
@@ -421,7 +425,7 @@ mod tests {
             "LEDGER_TABLE" | "ACCOUNTS_TABLE" => Some(variable.to_owned()),
             _ => None,
         });
-        ApiCall::read(request(headers, claims, body), &settings.unwrap())
+        ApiCall::read(request(headers, claims, body), &settings.unwrap(), |_route| BODY_BYTES_MAX)
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::domain::row::{Row, RowError};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
 use crate::http::body;
-use crate::http::call::{self, Acting, ApiCall};
+use crate::http::call::{self, Acting, ApiCall, BODY_BYTES_MAX};
 use crate::http::problem::{Problem, ProblemCode};
 use crate::runtime::billing::{Billing, Opening, Visit};
 use crate::runtime::settings::Settings;
@@ -231,8 +231,21 @@ impl From<StoreError> for ApiError {
 /// # Errors
 /// The answer, if it cannot be used; it is logged already.
 pub fn read(billing: &Billing, request: Request) -> Result<ApiCall, Box<Response<Body>>> {
+    read_up_to(|_route| BODY_BYTES_MAX, billing, request)
+}
+
+/// Reads a request whose body may have as many bytes as its route allows.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_up_to(
+    bytes_max: fn(&str) -> usize,
+    billing: &Billing,
+    request: Request,
+) -> Result<ApiCall, Box<Response<Body>>> {
     let names = RequestNames::of(&request);
-    ApiCall::read(request, &billing.settings).map_err(|problem| Box::new(names.refuse(problem)))
+    ApiCall::read(request, &billing.settings, bytes_max)
+        .map_err(|problem| Box::new(names.refuse(problem)))
 }
 
 /// Refuses a request that was not read. Logs it.
@@ -415,6 +428,18 @@ impl<'a> OnAccount<'a> {
     #[must_use]
     pub fn named(billing: &'a Billing, call: &ApiCall, account: &'a AccountId) -> OnAccount<'a> {
         OnAccount { billing, visit: Visit::of(account, call.now), email: None }
+    }
+
+    /// On an account that staff import. It is opened before its customer signs in.
+    #[must_use]
+    pub fn imported(
+        billing: &'a Billing,
+        call: &ApiCall,
+        account: &'a AccountId,
+        email: Option<&'a EmailAddress>,
+    ) -> OnAccount<'a> {
+        let opening = Opening::Allowed { email };
+        OnAccount { billing, visit: Visit { opening, ..Visit::of(account, call.now) }, email }
     }
 
     #[must_use]

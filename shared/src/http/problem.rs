@@ -183,6 +183,12 @@ impl Problem {
         self.0.code
     }
 
+    /// What is wrong, as a sentence.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// With the request's id, so that support can find it in the logs.
     #[must_use]
     pub fn of_request(mut self, request_id: &str) -> Problem {
@@ -324,7 +330,8 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         Refusal::AccountAlreadyOpen
         | Refusal::ResourceExists { .. }
         | Refusal::MeterExists { .. }
-        | Refusal::PriceExists { .. } => ProblemCode::AlreadyExists,
+        | Refusal::PriceExists { .. }
+        | Refusal::ImportedOtherwise { .. } => ProblemCode::AlreadyExists,
         Refusal::AlreadyRunning { .. }
         | Refusal::NotRunning { .. }
         | Refusal::Deleted { .. }
@@ -360,7 +367,9 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::ProjectQuota { .. }
         | Refusal::TooManyHolds { .. } => ProblemCode::QuotaReached,
         Refusal::HoldEnded { .. } => ProblemCode::HoldEnded,
-        Refusal::HoldsNotYet | Refusal::RefundsNotYet => ProblemCode::Unavailable,
+        Refusal::HoldsNotYet | Refusal::RefundsNotYet | Refusal::ImportsNotYet => {
+            ProblemCode::Unavailable
+        }
         Refusal::BalanceTooHigh { .. } => ProblemCode::BalanceTooHigh,
         Refusal::BalanceChanged { .. } => ProblemCode::BalanceChanged,
         Refusal::TrialNotOffered

@@ -34,8 +34,8 @@ pub struct Visit<'a> {
     pub opening: Opening<'a>,
 }
 
-/// Whether a trigger may open the account. Only a customer's own token and a confirmed payment may.
-/// Other callers could have mistyped the account's name.
+/// Whether a trigger may open the account. Only a customer's own token, a confirmed payment and an
+/// import by staff may. Other callers could have mistyped the account's name.
 #[derive(Clone, Copy, Debug)]
 pub enum Opening<'a> {
     Never,

@@ -20,6 +20,8 @@ pub struct Settings {
     pub policy: Policy,
     /// `EMAIL_CLAIM`: the token claim with the e-mail address. `email` by default.
     pub email_claim: String,
+    /// `TOKEN_ISSUER`: who issues the customers' tokens. Optional.
+    pub token_issuer: Option<String>,
     /// `STAFF_CLIENTS`, `PLATFORM_CLIENTS`: the clients whose tokens may use the scopes of staff and
     /// of the platform, separated by commas. None by default.
     pub scope_clients: ScopeClients,
@@ -77,6 +79,7 @@ impl Settings {
             tables,
             policy: environment.policy()?,
             email_claim: environment.optional("EMAIL_CLAIM").unwrap_or_else(|| "email".to_owned()),
+            token_issuer: environment.optional("TOKEN_ISSUER"),
             scope_clients: ScopeClients {
                 staff: environment.list("STAFF_CLIENTS"),
                 platform: environment.list("PLATFORM_CLIENTS"),

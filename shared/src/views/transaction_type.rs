@@ -25,10 +25,12 @@ pub enum TransactionType {
     Dispute,
     /// A correction by the operator.
     Correction,
+    /// What the customer had before the account was moved to Tollgate.
+    OpeningBalance,
 }
 
 impl TransactionType {
-    pub const ALL: [TransactionType; 10] = [
+    pub const ALL: [TransactionType; 11] = [
         TransactionType::TopUp,
         TransactionType::AutoRefill,
         TransactionType::Usage,
@@ -39,6 +41,7 @@ impl TransactionType {
         TransactionType::Commit,
         TransactionType::Dispute,
         TransactionType::Correction,
+        TransactionType::OpeningBalance,
     ];
 
     /// The name in answers and in the parameter `type`.
@@ -55,6 +58,7 @@ impl TransactionType {
             TransactionType::Commit => "commit",
             TransactionType::Dispute => "dispute",
             TransactionType::Correction => "correction",
+            TransactionType::OpeningBalance => "opening_balance",
         }
     }
 }
@@ -62,7 +66,8 @@ impl TransactionType {
 /// The name is not a transaction type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "one of topup, auto_refill, usage, unused, refund, bonus, trial, commit, dispute, correction"
+    "one of topup, auto_refill, usage, unused, refund, bonus, trial, commit, dispute, correction, \
+     opening_balance"
 )]
 pub struct TransactionTypeError;
 

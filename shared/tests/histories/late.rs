@@ -37,6 +37,7 @@ fn is_the_same_at_any_time(action: &Action) -> bool {
         | Action::ReleaseHold { .. }
         | Action::Refund { .. }
         | Action::Correct { .. }
+        | Action::Import { .. }
         | Action::Freeze
         | Action::Unfreeze
         | Action::NewPrice { .. } => true,

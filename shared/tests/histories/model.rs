@@ -186,6 +186,8 @@ pub(crate) struct Model {
     prices: Vec<Price>,
     payments: BTreeMap<String, Payment>,
     pending: BTreeSet<String>,
+    /// Whether the account has an opening balance.
+    imported: bool,
     /// The rows of open refunds by staff.
     refunds: Vec<u64>,
     refills: Refills,

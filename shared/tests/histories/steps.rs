@@ -194,6 +194,11 @@ pub(crate) enum Action {
     Correct {
         micros: i64,
     },
+    /// What the customer had elsewhere is taken over.
+    Import {
+        micros: i64,
+        bonus: i64,
+    },
     ChooseRestartPolicy {
         stay_off: u8,
     },
@@ -328,6 +333,10 @@ const ACTIONS: &[(u32, Group, Make)] = &[
         _ => Action::Erase,
     }),
     (2, Group::Money, |a, b| Action::Correct { micros: correction(a, b) }),
+    (1, Group::Money, |a, b| Action::Import {
+        micros: correction(a, b),
+        bonus: i64::from(byte(b, 3)) * 500,
+    }),
     (2, Group::Standing, |a, _| Action::ChooseRestartPolicy { stay_off: byte(a, 3) / 2 }),
     (2, Group::Prices, |a, b| Action::NewPrice {
         sku: byte(a, 14),

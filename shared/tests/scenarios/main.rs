@@ -17,6 +17,7 @@ mod architecture;
 mod deletion;
 mod disputes;
 mod holds;
+mod imports;
 mod metered;
 mod money;
 mod notices;

@@ -24,7 +24,7 @@ use tollgate::runtime::settings::Settings;
 use tollgate::store::{Store, TableNames};
 use tollgate::stripe::{OnDemand, RetryPolicy, Stripe, StripeSettings};
 use tollgate_tests::api::{Answered, ApiEvent};
-use tollgate_tests::ledger::{PLATFORM_CLIENT, STAFF_CLIENT};
+use tollgate_tests::ledger::{PLATFORM_CLIENT, STAFF_CLIENT, TOKEN_ISSUER};
 
 use crate::chance::Chance;
 use crate::faults::Outlook;
@@ -122,6 +122,7 @@ impl Functions {
         let variable = |name: &'static str| match name {
             "LEDGER_TABLE" => Some(LEDGER.to_owned()),
             "ACCOUNTS_TABLE" => Some(ACCOUNTS.to_owned()),
+            "TOKEN_ISSUER" => Some(TOKEN_ISSUER.to_owned()),
             "STAFF_CLIENTS" => Some(STAFF_CLIENT.to_owned()),
             "PLATFORM_CLIENTS" => Some(PLATFORM_CLIENT.to_owned()),
             "BILLING_URL" => Some("https://billing.example/".to_owned()),

@@ -72,6 +72,19 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
     r.ask(&admin, "good", &of("GET", "ada", ""), null).await;
     r.ask(&admin, "good", "GET /v1/admin/accounts?query=ADA@", null).await;
     r.ask(&admin, "nothing to find", "GET /v1/admin/accounts?query=%20", null).await;
+    let import = format!("POST /v1/admin/accounts?issuer={}", r.world.issuer());
+    let moved = |credit: &str| json!({"accounts": [{"sub": "mia", "email": "mia@example.test", "credit": credit, "reference": "customer 17"}]});
+    for (case, query, credit) in [
+        ("a dry run", "&dry_run=true", "5.00"),
+        ("good", "", "5.00"),
+        ("again", "", "5.00"),
+        ("with another balance", "", "6.00"),
+        ("below zero", "", "-1.00"),
+        ("beyond the end", "&from=2", "5.00"),
+    ] {
+        r.ask(&admin, case, &format!("{import}{query}"), &moved(credit)).await;
+    }
+    r.ask(&admin, "without an issuer", "POST /v1/admin/accounts", &moved("5.00")).await;
     r.ask(&admin, "good", &of("GET", "ada", "/verify"), null).await;
     let quotas = of("PUT", "ada", "/quotas");
     let none = json!({"projects": 0, "reason": "a test"});

@@ -19,6 +19,7 @@ const TYPES = {
   commit: 'Commit plan',
   dispute: 'Dispute',
   correction: 'Correction',
+  opening_balance: 'Opening balance',
 };
 const COLUMNS = [
   { label: 'Date', class: 'col-date' },

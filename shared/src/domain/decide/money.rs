@@ -1,9 +1,12 @@
 //! Decisions about payments, refunds, disputes, bonuses and corrections.
 
 use super::{DecisionOutcome, check_no_attempt, check_reason, check_standing, refills};
-use crate::domain::account::{AccountState, DisputePhase, Grant, GrantKind, PendingPayment};
+use crate::domain::account::{
+    AccountState, DisputePhase, Grant, GrantKind, PendingPayment, Standing,
+};
 use crate::domain::command::{
-    BonusGrant, CardFunding, CardWallet, RefillSettings, TakenCredit, TakenForDispute, TrialCard,
+    BonusGrant, CardFunding, CardWallet, OpeningBalance, RefillSettings, TakenCredit,
+    TakenForDispute, TrialCard,
 };
 use crate::domain::event::{
     CreditKind, DisputeTotals, GrantChange, PaymentChange, PaymentFacts, PendingEnd, StaffChange,
@@ -20,6 +23,8 @@ use crate::domain::timestamp::{HOUR, Timestamp};
 
 /// The first format in which a grant says when it was given.
 const GIVEN_AT_KNOWN: RowFormat = RowFormat::new(6);
+/// The first format that knows accounts with an opening balance.
+const IMPORTS_KNOWN: RowFormat = RowFormat::new(6);
 
 pub(super) fn credit(
     state: &AccountState,
@@ -99,6 +104,47 @@ pub(super) fn correct(amount: Usd, reason: &str) -> Result<DecisionOutcome, Refu
     }
     let reason = check_reason(reason)?;
     Ok(DecisionOutcome::moving(StaffChange::Corrected { reason }, vec![gain(Fund::Paid, amount)]))
+}
+
+pub(super) fn import(
+    state: &AccountState,
+    opening: &OpeningBalance,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    check_import(&state.standing, opening, policy, now)?;
+    let OpeningBalance { credit, bonus, reference } = opening;
+    let (mut grants, mut funds) = (Vec::new(), Vec::new());
+    if credit.is_positive() {
+        funds.push(gain(Fund::Paid, *credit));
+    }
+    if let Some(bonus) = bonus {
+        let grant = new_grant(state, GrantKind::Bonus, bonus, policy, now);
+        funds.push(gain(Fund::Grant(grant.number), bonus.amount));
+        grants.push(grant);
+    }
+    let change = StaffChange::Imported { credit: *credit, reference: reference.clone() };
+    Ok(DecisionOutcome::granting(change, grants, funds))
+}
+
+/// Checks whether an account of this standing may be imported so.
+///
+/// # Errors
+/// [`Refusal::AmountNotPositive`], those of a bonus, [`Refusal::ImportsNotYet`], [`Refusal::Closed`].
+pub fn check_import(
+    standing: &Standing,
+    OpeningBalance { credit, bonus, .. }: &OpeningBalance,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    if credit.is_negative() {
+        return Err(Refusal::AmountNotPositive);
+    }
+    bonus.iter().try_for_each(|bonus| check_bonus(bonus, now))?;
+    if policy.row_format < IMPORTS_KNOWN {
+        return Err(Refusal::ImportsNotYet);
+    }
+    if *standing == Standing::Closed { Err(Refusal::Closed) } else { Ok(()) }
 }
 
 pub(super) fn start_trial(

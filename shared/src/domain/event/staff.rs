@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChangeFamily, RowPlace};
+use super::{ChangeFamily, Claim, RowPlace};
 use crate::domain::account::{AccountFreeze, AccountState};
-use crate::domain::money::Rate;
+use crate::domain::ids::AccountId;
+use crate::domain::money::{Rate, Usd};
 use crate::domain::names::variant_names;
+use crate::domain::profile::NonEmptyText;
 
 /// A change by staff, with a reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,10 +24,23 @@ pub enum StaffChange {
     Corrected {
         reason: String,
     },
+    /// What the customer had elsewhere was taken over.
+    Imported {
+        /// The paid credit of it, in USD. The rest is a grant.
+        credit: Usd,
+        /// Where the history of the balance is found.
+        reference: NonEmptyText,
+    },
     /// The personal data of the customer of a closed account is erased, outside of the ledger.
     Erased {
         reason: String,
     },
+}
+
+/// The claim key of which an account has one: it is imported once.
+#[must_use]
+pub fn import_claim(account: &AccountId) -> String {
+    format!("import#{account}")
 }
 
 variant_names! {
@@ -34,6 +49,7 @@ variant_names! {
         StaffChange::Frozen { .. } => "frozen",
         StaffChange::Unfrozen { .. } => "unfrozen",
         StaffChange::Corrected { .. } => "correction",
+        StaffChange::Imported { .. } => "imported",
         StaffChange::Erased { .. } => "erased",
     }
 }
@@ -48,22 +64,38 @@ impl ChangeFamily for StaffChange {
                 next.refill.retry_at = Some(row.at);
             }
             StaffChange::Corrected { .. } => {}
+            // A trial is for customers who have never paid.
+            StaffChange::Imported { credit, .. } => next.ever_paid |= credit.is_positive(),
             StaffChange::Erased { .. } => next.erased = true,
         }
     }
 
+    fn claims(&self, account: &AccountId) -> Vec<Claim> {
+        match self {
+            StaffChange::Imported { .. } => vec![Claim::once(import_claim(account))],
+            StaffChange::Frozen { .. }
+            | StaffChange::Unfrozen { .. }
+            | StaffChange::Corrected { .. }
+            | StaffChange::Erased { .. } => Vec::new(),
+        }
+    }
+
     fn reason(&self) -> Option<&str> {
-        let (StaffChange::Frozen { reason }
-        | StaffChange::Unfrozen { reason }
-        | StaffChange::Corrected { reason }
-        | StaffChange::Erased { reason }) = self;
-        Some(reason)
+        match self {
+            StaffChange::Frozen { reason }
+            | StaffChange::Unfrozen { reason }
+            | StaffChange::Corrected { reason }
+            | StaffChange::Erased { reason } => Some(reason),
+            StaffChange::Imported { .. } => None,
+        }
     }
 
     fn rate_before(&self, state: &AccountState) -> Option<Rate> {
         match self {
             StaffChange::Frozen { .. } | StaffChange::Unfrozen { .. } => None,
-            StaffChange::Corrected { .. } | StaffChange::Erased { .. } => Some(state.billed.rate),
+            StaffChange::Corrected { .. }
+            | StaffChange::Imported { .. }
+            | StaffChange::Erased { .. } => Some(state.billed.rate),
         }
     }
 }

@@ -10,6 +10,7 @@ impl FamilyView for StaffChange {
             StaffChange::Frozen { .. } => "Account frozen".to_owned(),
             StaffChange::Unfrozen { .. } => "Account unfrozen".to_owned(),
             StaffChange::Corrected { reason } => format!("Correction: {reason}"),
+            StaffChange::Imported { reference, .. } => format!("Opening balance: {reference}"),
             StaffChange::Erased { .. } => "Personal data erased".to_owned(),
         }
     }
@@ -19,7 +20,8 @@ impl FamilyView for StaffChange {
             StaffChange::Frozen { .. } => DomainEventDetail::Frozen {},
             StaffChange::Unfrozen { .. } => DomainEventDetail::Unfrozen {},
             StaffChange::Corrected { .. } if row.event.amount().is_negative() => credit_taken(row),
-            StaffChange::Corrected { .. } => credit_added(row),
+            StaffChange::Imported { .. } if row.event.amount().is_zero() => return Vec::new(),
+            StaffChange::Corrected { .. } | StaffChange::Imported { .. } => credit_added(row),
             StaffChange::Erased { .. } => DomainEventDetail::Erased {},
         };
         vec![event]
@@ -28,6 +30,7 @@ impl FamilyView for StaffChange {
     fn transaction_type(&self) -> Option<TransactionType> {
         match self {
             StaffChange::Corrected { .. } => Some(TransactionType::Correction),
+            StaffChange::Imported { .. } => Some(TransactionType::OpeningBalance),
             StaffChange::Frozen { .. }
             | StaffChange::Unfrozen { .. }
             | StaffChange::Erased { .. } => None,

@@ -91,6 +91,23 @@ impl Model {
                 self.sums.corrections += paid;
                 self.put_in(0, paid);
             }
+            Change::Staff(StaffChange::Imported { credit, .. }) => {
+                ensure!(!self.imported, "the account is imported twice");
+                ensure!(
+                    paid == asked.paid && paid == micros(*credit) && paid >= 0,
+                    "an import of {} moved {paid}",
+                    asked.paid
+                );
+                ensure!(grants == asked.grant, "an import with {} gave {grants}", asked.grant);
+                self.imported = true;
+                self.sums.corrections += paid;
+                self.sums.granted += grants;
+                self.put_in(0, paid);
+                if grants > 0 {
+                    self.put_in(newest, grants);
+                }
+                self.ever_paid |= paid > 0;
+            }
             Change::Payment(PaymentChange::TakenBack { of, cents, credit, .. }) => {
                 ensure!(paid == -micros(*credit), "a refund of {credit} took {paid}");
                 ensure!(grants <= 0, "a refund gave credit");

@@ -221,7 +221,7 @@ impl Model {
         let credits = matches!(
             event.change,
             Change::Payment(PaymentChange::Credited { .. } | PaymentChange::GivenBack { .. })
-                | Change::Staff(StaffChange::Corrected { .. })
+                | Change::Staff(StaffChange::Corrected { .. } | StaffChange::Imported { .. })
                 | Change::Grant(GrantChange::Granted { .. })
         ) || matches!(event.change, Change::Grant(GrantChange::TrialStarted { .. }));
         ensure!(

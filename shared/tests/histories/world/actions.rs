@@ -29,6 +29,7 @@ impl World {
             | Action::EndPayment { .. }
             | Action::Grant { .. }
             | Action::Correct { .. }
+            | Action::Import { .. }
             | Action::StartTrial { .. }
             | Action::Refund { .. }
             | Action::RefundReversed { .. }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use tollgate::domain::account::{PendingPayment, RefillPurpose};
 use tollgate::domain::command::{
-    BonusGrant, CardFunding, CardWallet, Command, RefundTerms, TakenCredit, TrialCard,
+    BonusGrant, CardFunding, CardWallet, Command, OpeningBalance, RefundTerms, TakenCredit,
+    TrialCard,
 };
 use tollgate::domain::event::{
     Change, CreditKind, DisputeOutcome, PaymentChange, PaymentFacts, PendingEnd, StaffRefund,
@@ -13,6 +14,7 @@ use tollgate::domain::event::{
 use tollgate::domain::ids::PaymentId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::payment_records::RecordedTotals;
+use tollgate::domain::profile::NonEmptyText;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve;
 
@@ -96,6 +98,16 @@ impl World {
                 let reason = if micros == 2 { String::new() } else { "a mistake".to_owned() };
                 let amount = Usd::from_micros(micros);
                 self.command(&Command::Correct { amount, reason }, Asked { paid: micros, grant: 0 })
+            }
+            Action::Import { micros: paid, bonus } => {
+                let amount = Usd::from_cents(bonus).map_err(|error| error.to_string())?;
+                let (expires_at, excludes) = (self.now.plus(3 * 86_400), BTreeSet::new());
+                let bonus = (bonus > 0).then_some(BonusGrant { amount, expires_at, excludes });
+                let asked = Asked { paid, grant: micros(amount) };
+                let credit = Usd::from_micros(paid);
+                let reference = NonEmptyText::try_from("customer 17".to_owned())
+                    .map_err(|error| error.to_string())?;
+                self.command(&Command::Import(OpeningBalance { credit, bonus, reference }), asked)
             }
             Action::StartTrial { card } => {
                 let funding = [CardFunding::Credit, CardFunding::Debit, CardFunding::Prepaid]

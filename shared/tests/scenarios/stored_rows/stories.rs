@@ -10,8 +10,8 @@ use tollgate::domain::account::{
     TaxMode,
 };
 use tollgate::domain::command::{
-    BonusGrant, CapturedUsage, CardFunding, CardWallet, Command, RefillCharge, RefillSettings,
-    RefillTerms, RefundTerms, TrialCard,
+    BonusGrant, CapturedUsage, CardFunding, CardWallet, Command, OpeningBalance, RefillCharge,
+    RefillSettings, RefillTerms, RefundTerms, TrialCard,
 };
 use tollgate::domain::event::{
     BilledLines, BillingChange, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event,
@@ -21,6 +21,7 @@ use tollgate::domain::holds::HoldId;
 use tollgate::domain::ids::RequestKey;
 use tollgate::domain::money::Usd;
 use tollgate::domain::payment_records::RecordedTotals;
+use tollgate::domain::profile::NonEmptyText;
 use tollgate::domain::resolve::{self, NewResource, taken};
 use tollgate::domain::row::RowDigest;
 use tollgate::domain::settle::settle;
@@ -55,6 +56,7 @@ pub(super) fn all() -> Vec<World> {
         holds(),
         by_staff(),
         refunds(),
+        imported(),
     ]
 }
 
@@ -380,6 +382,20 @@ fn refunds() -> World {
     let (payment, before) = (named("pi_plan"), w.recorded(&named("pi_plan")));
     let refund = StaffRefund { number, payment, reason: "charge_disputed".to_owned() };
     stripe(w, "10:21", Command::UndoRefund { refund, of: plan(), taken, before });
+    world
+}
+
+/// An account that was moved from elsewhere with credit and a bonus.
+fn imported() -> World {
+    let mut world = World::opened_as("imported");
+    let bonus = BonusGrant {
+        amount: named("5"),
+        expires_at: at("2026-12-22T10:00:00Z"),
+        excludes: BTreeSet::from([named("gpu")]),
+    };
+    let reference = NonEmptyText::try_from("customer 4711".to_owned()).unwrap();
+    let opening = OpeningBalance { credit: named("12.345678"), bonus: Some(bonus), reference };
+    by_staff_member(&mut world, "10:05", None, Command::Import(opening));
     world
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_tests::api::Answered;
+use tollgate_tests::ledger::TOKEN_ISSUER;
 
 use crate::actors::ActorHabits;
 use crate::actors::customer::SimulatedCustomer;
@@ -29,11 +30,12 @@ pub enum StaffAction {
     Price,
     Recover,
     Refund,
+    Import,
 }
 
 impl StaffAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 12] = [
+    pub const USUAL: [(u32, Self); 13] = [
         (2, Self::Correction),
         (2, Self::Freeze),
         (4, Self::Unfreeze),
@@ -46,6 +48,7 @@ impl StaffAction {
         (2, Self::Price),
         (4, Self::Recover),
         (3, Self::Refund),
+        (1, Self::Import),
     ];
 }
 
@@ -119,6 +122,7 @@ impl SimulatedStaff {
             StaffAction::Price => self.change_price().await,
             StaffAction::Recover => self.recover().await,
             StaffAction::Refund => self.refund().await,
+            StaffAction::Import => self.import().await,
         }
     }
 
@@ -140,6 +144,23 @@ impl SimulatedStaff {
             "reason": "simulated",
         });
         self.on_account("POST", "bonus", &bonus).await;
+    }
+
+    /// Whether or not the customer has signed in, and sometimes with another balance than before.
+    async fn import(&self) {
+        let now = self.requester.cloud.parts().network.parts().clock.now();
+        let customer = self.chance.pick(&self.customers);
+        let mut entry = json!({
+            "sub": customer.account.as_str(),
+            "credit": self.chance.pick(&["7.654321", "7.654321", "0.01"]),
+            "reference": "simulated",
+        });
+        if self.chance.happens(500) {
+            entry["bonus"] = json!("2.00");
+            entry["bonus_expires_at"] = json!(text_of(now + Duration::from_secs(90_000)));
+        }
+        let body = json!({"accounts": [entry]});
+        self.ask("POST", "/v1/admin/accounts", &[("?issuer", TOKEN_ISSUER)], &body).await;
     }
 
     async fn look(&self) {

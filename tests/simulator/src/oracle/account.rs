@@ -305,6 +305,7 @@ impl AccountBooks {
             "expired" | "trial_ended" => self.expiring(row, prices)?,
             // Staff chose the amount.
             "correction" => FundMoves::from([(PAID, FundMove { amount: row.amount, used: 0 })]),
+            "imported" => imported(row)?,
             _ => self.payments.add(row, &mut self.funds)?,
         };
         Ok(ExpectedRow { lines: Vec::new(), moves })
@@ -509,6 +510,22 @@ impl AccountBooks {
 }
 
 /// What a grant or a trial gives.
+/// Staff chose the credit, and the bonus if there is one.
+fn imported(row: &BookedRow) -> Result<FundMoves, String> {
+    let paid = micros(&row.change["credit"])?;
+    ensure!(paid >= 0, "an opening balance of {paid}");
+    let mut moves = FundMoves::from([(PAID, FundMove { amount: paid, used: 0 })]);
+    let grants = array(&row.event["g"]);
+    ensure!(grants.len() <= 1, "an import gives {} grants", grants.len());
+    for grant in grants {
+        let number = grant["n"].as_u64().and_then(|number| FundNumber::try_from(number).ok());
+        let amount = micros(&grant["a"])?;
+        ensure!(amount > 0, "a grant of {amount}");
+        moves.insert(number.unwrap_or_default(), FundMove { amount, used: 0 });
+    }
+    Ok(moves)
+}
+
 fn given(row: &BookedRow) -> Result<FundMoves, String> {
     let [grant] = array(&row.event["g"]) else { return Err("it gives no grant".to_owned()) };
     ensure!(grant["n"] == row.change["number"], "another grant than {}", row.change["number"]);

@@ -8,8 +8,8 @@ use super::ensure;
 use super::row::BookedRow;
 
 /// What only staff do.
-const OF_STAFF: [&str; 7] =
-    ["granted", "corrected", "frozen", "unfrozen", "closed", "reopened", "erased"];
+const OF_STAFF: [&str; 8] =
+    ["granted", "corrected", "imported", "frozen", "unfrozen", "closed", "reopened", "erased"];
 /// The `sub` of the only member of staff here.
 pub const STAFF: &str = "staff-1";
 
@@ -32,6 +32,7 @@ impl CauseBooks {
             }
             "refund_sent" => format!("refund {}", change["number"]),
             "refund_failed" => format!("refund {}", change["by"]["staff"]["n"]),
+            "imported" => "import".to_owned(),
             "refill_begun" => format!("refill {}", change["n"]),
             _ => match [&cause["request"]["k"], &cause["staff"]["r"]["k"]].map(Value::as_str) {
                 [Some(key), _] | [_, Some(key)] => format!("request {key}"),

@@ -66,7 +66,7 @@ impl EventBooks {
 fn events_of(kind: &str) -> &'static [&'static str] {
     match kind {
         "opened" => &["AccountOpened"],
-        "topup" | "auto_refill" | "bonus" | "refund_reversed" | "refund_failed"
+        "topup" | "auto_refill" | "bonus" | "imported" | "refund_reversed" | "refund_failed"
         | "dispute_reversed" => &["CreditAdded"],
         "refund" | "refund_pending" | "dispute" => &["CreditTaken"],
         "correction" => &["CreditAdded", "CreditTaken"],
