@@ -9,11 +9,13 @@ mod entry;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Serialize;
-use tollgate::domain::account::Standing;
+use tollgate::domain::account::AccountState;
 use tollgate::domain::command::{Command, OpeningBalance};
 use tollgate::domain::decide::check_import;
-use tollgate::domain::event::{Change, Event, StaffChange, import_claim};
+use tollgate::domain::event::{Cause, Change, Event, StaffChange, import_claim};
 use tollgate::domain::ids::AccountId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::prices::PriceList;
 use tollgate::domain::refusal::Refusal;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{self, ApiAnswer, ApiError, OnAccount};
@@ -30,7 +32,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 4_000_000;
 /// The most entries of a body.
 const ENTRIES_MAX: usize = 10_000;
 /// The most entries that one request imports.
-const ENTRIES_PER_REQUEST: usize = 500;
+const ENTRIES_PER_REQUEST: usize = 100;
 /// How many accounts are imported at the same time. More would only wait for DynamoDB.
 const ACCOUNTS_AT_ONCE: usize = 8;
 /// The most problems of an answer.
@@ -43,9 +45,13 @@ struct ImportView {
     dry_run: bool,
     /// How many entries the body has.
     entries: usize,
-    /// Accounts that were opened by this request.
+    /// The sum of the paid credit of all entries that can be used, in USD.
+    credit: String,
+    /// The sum of their bonuses, in USD.
+    bonus: String,
+    /// Accounts that this request opened.
     opened: usize,
-    /// Accounts that had been opened by their customers.
+    /// Accounts that were open before.
     credited: usize,
     /// Accounts that had been imported before, from the same entry.
     unchanged: usize,
@@ -111,12 +117,24 @@ pub(crate) async fn import(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     let mut view = ImportView { dry_run, entries, ..ImportView::default() };
     view.next = (next <= entries).then_some(next);
 
-    let mut usable = Vec::new();
+    let prices = billing.prices(call.now).await?;
+    // The account is the key, so the row has none.
+    let cause = Cause::Staff { by: call.caller()?.subject.clone(), request: None };
+    let (mut usable, mut credit, mut bonus) = (Vec::new(), Usd::ZERO, Usd::ZERO);
     for (place, entry) in (1..).zip(read) {
         let account = entry.as_ref().ok().map(|entry| entry.sub.clone());
-        match entry.map_err(ApiError::from).and_then(|entry| checked(billing, call, entry)) {
-            Ok(checked) if (from..next).contains(&place) => usable.push((place, checked)),
-            Ok(_) => {}
+        let checked = entry.map_err(ApiError::from).and_then(|entry| {
+            let opening = checked(billing, &prices, call, &entry)?;
+            Ok((entry, opening))
+        });
+        match checked {
+            Ok((entry, opening)) => {
+                credit += opening.credit;
+                bonus += opening.bonus.as_ref().map_or(Usd::ZERO, |bonus| bonus.amount);
+                if (from..next).contains(&place) {
+                    usable.push((place, entry, opening));
+                }
+            }
             Err(ApiError::Problem(problem)) if dry_run => {
                 view.add_problem(place, account, problem);
             }
@@ -124,8 +142,11 @@ pub(crate) async fn import(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
             Err(failed) => return Err(failed),
         }
     }
-    let done = stream::iter(usable).map(|(place, (opening, entry))| async move {
-        let done = Box::pin(import_one(billing, call, mode, (&entry, &opening))).await;
+    (view.credit, view.bonus) = (credit.to_string(), bonus.to_string());
+    let cause = &cause;
+    let done = stream::iter(usable).map(|(place, entry, opening)| async move {
+        let on = OnAccount::imported(billing, call, &entry.sub, entry.email.as_ref());
+        let done = Box::pin(import_one(billing, (&on, cause), mode, (&entry, &opening))).await;
         (place, entry.sub, done)
     });
     let done: Vec<_> = done.buffered(ACCOUNTS_AT_ONCE).collect().await;
@@ -169,7 +190,9 @@ fn check_issuer(billing: &Billing, call: &ApiCall) -> Result<(), Problem> {
             let why = format!("issuer: must be {expected}, whose tokens are accepted here.");
             Err(invalid("issuer", &why))
         }
-        None => Err(invalid("issuer", "issuer: is required. It names whose sub the entries have.")),
+        None => {
+            Err(invalid("issuer", "issuer: is required. The accounts are the sub of its tokens."))
+        }
     }
 }
 
@@ -179,21 +202,24 @@ fn invalid(parameter: &str, why: &str) -> Problem {
 
 fn refused(entry: usize, problem: &Problem) -> Problem {
     let why = format!(
-        "Entry {entry}: {} Nothing was imported. A dry run shows all problems.",
+        "Entry {entry}: {} This request imported nothing. A dry run shows all problems.",
         problem.detail()
     );
     Problem::new(ProblemCode::InvalidBody, why).with("entry", entry)
 }
 
-/// Checks an entry without its account. A failure that is no problem of the entry is one of all.
+/// Checks an entry without its account, and whatever the time is: an entry that was imported in time
+/// stays a good one. A failure that is no problem of the entry is one of all.
 fn checked(
     billing: &Billing,
+    prices: &PriceList,
     call: &ApiCall,
-    entry: ImportEntry,
-) -> Result<(OpeningBalance, ImportEntry), ApiError> {
-    let opening = entry.opening()?;
-    match check_import(&Standing::Good, &opening, &billing.settings.policy, call.now) {
-        Ok(()) => Ok((opening, entry)),
+    entry: &ImportEntry,
+) -> Result<OpeningBalance, ApiError> {
+    let opening = entry.opening(prices)?;
+    let nobody = AccountState::default();
+    match check_import(&nobody, &opening, &billing.settings.policy, call.now) {
+        Ok(()) | Err(Refusal::ExpiryPast { .. }) => Ok(opening),
         Err(refusal @ Refusal::ImportsNotYet) => Err(refusal.into()),
         Err(refusal) => Err(Problem::from(&refusal).into()),
     }
@@ -201,30 +227,33 @@ fn checked(
 
 async fn import_one(
     billing: &Billing,
-    call: &ApiCall,
+    (on, cause): (&OnAccount<'_>, &Cause),
     mode: ImportMode,
     (entry, opening): (&ImportEntry, &OpeningBalance),
 ) -> Result<ImportOutcome, ApiError> {
-    let store = &billing.store;
-    let (account, email) = (&entry.sub, entry.email.as_ref());
-    let on = OnAccount::imported(billing, call, account, email);
+    let (store, account) = (&billing.store, on.account());
     let claim = import_claim(account);
     let (head, claimed) = tokio::try_join!(store.head(account), store.claim(&claim))?;
+    let outcome = match (&claimed, &head) {
+        (Some(_), _) => ImportOutcome::Unchanged,
+        (None, Some(_)) => ImportOutcome::Credited,
+        (None, None) => ImportOutcome::Opened,
+    };
     if let Some(claimed) = claimed {
         check_same(&on.row(claimed.seq).await?.event, opening, claimed.seq)?;
-        return Ok(ImportOutcome::Unchanged);
-    }
-    let standing = head.as_ref().map_or(Standing::Good, |head| head.state.standing.clone());
-    check_import(&standing, opening, &billing.settings.policy, call.now)?;
-    if mode == ImportMode::Import {
+    } else if mode == ImportMode::DryRun {
+        let state = head.map(|head| head.state).unwrap_or_default();
+        check_import(&state, opening, &billing.settings.policy, on.now())?;
+    } else {
         let command = |_: &_| Ok(Command::Import(opening.clone()));
-        let row = on.execute(call.staff_cause()?, Plan::on_state(&command)).await?;
+        let row = on.execute(cause.clone(), Plan::on_state(&command)).await?;
         check_same(&row.event, opening, row.seq)?;
-        if let Some(email) = email {
-            store.fill_email(account, email).await?;
-        }
     }
-    Ok(if head.is_some() { ImportOutcome::Credited } else { ImportOutcome::Opened })
+    // Also if only the address was added to the entry, or its request was cut off before.
+    if let Some(email) = entry.email.as_ref().filter(|_| mode == ImportMode::Import) {
+        store.fill_email(account, email).await?;
+    }
+    Ok(outcome)
 }
 
 /// Checks that a row that imported the account did so from an entry with the same balance.
@@ -234,7 +263,7 @@ fn check_same(imported: &Event, opening: &OpeningBalance, seq: u64) -> Result<()
     let is_bonus = match (imported.grants.as_slice(), bonus) {
         ([], None) => true,
         ([grant], Some(bonus)) => {
-            (grant.amount, grant.expires_at) == (bonus.amount, bonus.expires_at)
+            (grant.amount, grant.expires_at) == (bonus.amount, bonus.ends_at())
                 && grant.excludes == bonus.excludes
         }
         _ => false,

@@ -21,7 +21,7 @@ use crate::domain::money::{Quantity, Rate, Usd};
 use crate::domain::payment_records::{RecordedTotals, TakenTotals};
 use crate::domain::profile::NonEmptyText;
 use crate::domain::resources::{BilledMode, Meter, Resource, ResourceRef, ResourceStatus};
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{HOUR, Timestamp};
 use crate::domain::usage::UsageLabels;
 
 /// A request to change an account.
@@ -363,6 +363,14 @@ pub struct BonusGrant {
     pub expires_at: Timestamp,
     /// SKUs that the grant does not pay for.
     pub excludes: BTreeSet<Sku>,
+}
+
+impl BonusGrant {
+    /// When its grant ends: at a full hour, so that each hour is paid by the same funds.
+    #[must_use]
+    pub fn ends_at(&self) -> Timestamp {
+        self.expires_at.plus(HOUR - 1).hour().start()
+    }
 }
 
 /// What a customer had before the account was moved to Tollgate.

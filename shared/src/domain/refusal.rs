@@ -270,6 +270,11 @@ pub enum Refusal {
     /// The operator does not write rows of format 6 yet.
     #[error("accounts cannot be imported yet, because the service is being updated")]
     ImportsNotYet,
+    /// The trial runs. An import would end its terms.
+    #[error(
+        "the account is in a trial and cannot be imported. Correct its balance or give a bonus"
+    )]
+    InTrial,
     /// The account has another opening balance.
     #[error("the account was imported before with another balance or reference, in row {seq}")]
     ImportedOtherwise { seq: u64 },
@@ -387,6 +392,7 @@ impl Refusal {
             | Refusal::SupportDayLimit { .. }
             | Refusal::NothingLeftToRefund
             | Refusal::RefundNotOpen { .. }
+            | Refusal::InTrial
             | Refusal::ImportedOtherwise { .. }
             | Refusal::CardRefused { .. }
             | Refusal::AttemptNotOpen { .. }

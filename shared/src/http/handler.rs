@@ -403,7 +403,7 @@ fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
 pub struct OnAccount<'a> {
     billing: &'a Billing,
     visit: Visit<'a>,
-    /// The address in the caller's own token.
+    /// The address in the caller's own token, or in an import.
     email: Option<&'a EmailAddress>,
 }
 
@@ -445,6 +445,12 @@ impl<'a> OnAccount<'a> {
     #[must_use]
     pub fn account(&self) -> &'a AccountId {
         self.visit.account
+    }
+
+    /// The time of the call.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.visit.now
     }
 
     /// Makes sure that the account is open.

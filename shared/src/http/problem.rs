@@ -352,6 +352,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::StillRunning { .. }
         | Refusal::ResourcesLeft { .. }
         | Refusal::NotClosed
+        | Refusal::InTrial
         | Refusal::PaymentPending
         | Refusal::NothingLeftToRefund
         | Refusal::TooManyRefunds { .. }

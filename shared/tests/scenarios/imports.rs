@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use tollgate::domain::account::GrantKind;
-use tollgate::domain::command::{BonusGrant, Command, OpeningBalance};
+use tollgate::domain::command::{
+    BonusGrant, CardFunding, CardWallet, Command, OpeningBalance, TrialCard,
+};
 use tollgate::domain::event::Claim;
 use tollgate::domain::profile::NonEmptyText;
 use tollgate::domain::refusal::Refusal;
@@ -57,6 +59,18 @@ fn opening_balance_ends_a_suspension() {
     import(&mut world, "17:10", opening("50", "")).unwrap();
     world.settle("17:10");
     assert_eq!(world.state.standing.name(), "good");
+}
+
+#[test]
+fn terms_of_a_trial_are_left_alone() {
+    let mut world = World::opened_as("alice");
+    let card = TrialCard {
+        fingerprint: named("fp_1"),
+        funding: CardFunding::Credit,
+        wallet: CardWallet::None,
+    };
+    world.command("10:30", Command::StartTrial { card, refill: None }).unwrap();
+    assert_eq!(import(&mut world, "11:00", opening("1", "")), Err(Refusal::InTrial));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use tollgate::domain::command::{BonusGrant, OpeningBalance};
 use tollgate::domain::ids::{AccountId, Sku};
 use tollgate::domain::money::Usd;
+use tollgate::domain::prices::PriceList;
 use tollgate::domain::profile::{EmailAddress, NonEmptyText};
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::http::call::ApiCall;
@@ -52,7 +53,12 @@ pub(super) struct ImportEntry {
 
 impl ImportEntry {
     /// The balance that the account opens with.
-    pub(super) fn opening(&self) -> Result<OpeningBalance, Problem> {
+    pub(super) fn opening(&self, prices: &PriceList) -> Result<OpeningBalance, Problem> {
+        let is_known = |sku: &&Sku| prices.iter().any(|price| price.sku == **sku);
+        if let Some(sku) = self.bonus_excludes.iter().find(|sku| !is_known(sku)) {
+            let why = format!("there is no price of {sku}. In CSV, separate SKUs by spaces");
+            return Err(unusable(LIST_COLUMN, &why));
+        }
         let bonus = match (self.bonus, &self.bonus_expires_at) {
             (Some(amount), Some(expires_at)) => {
                 let expires_at: Timestamp = expires_at
@@ -77,17 +83,19 @@ impl ImportEntry {
     }
 }
 
-/// The entries of a body. A body that begins with `{` is JSON, any other is CSV with a header.
+/// The entries of a body. A body that begins with `{` or `[` is JSON, any other is CSV with a header.
 ///
 /// # Errors
 /// [`ProblemCode::InvalidBody`] if it has no entries, too many, or is neither. An entry that cannot be
 /// used is an error of its own.
 pub(super) fn read_entries(call: &ApiCall) -> Result<Vec<Result<ImportEntry, Problem>>, Problem> {
-    let values = if call.body().trim_ascii_start().starts_with(b"{") {
+    let body = call.body().strip_prefix(BYTE_ORDER_MARK).unwrap_or(call.body());
+    let is_json = |first: &u8| [b'{', b'['].contains(first);
+    let values = if body.trim_ascii_start().first().is_some_and(is_json) {
         let ImportRequest { accounts } = call.json()?;
         accounts.into_iter().map(Ok).collect()
     } else {
-        csv_values(call.body())?
+        csv_values(body)?
     };
     if values.is_empty() || values.len() > ENTRIES_MAX {
         let why = format!("accounts: must be 1 to {ENTRIES_MAX} entries.");
@@ -107,15 +115,16 @@ pub(super) fn read_entries(call: &ApiCall) -> Result<Vec<Result<ImportEntry, Pro
 
 /// The records of a CSV file (RFC 4180) as JSON objects. An empty field is left out.
 fn csv_values(body: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
-    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(body);
-    let unreadable = |error: csv::Error| {
-        Problem::new(ProblemCode::InvalidBody, format!("The CSV cannot be read: {error}."))
-    };
-    let columns = reader.headers().map_err(unreadable)?.clone();
+    let columns = reader.headers().map_err(|error| unreadable(&error))?.clone();
     if !columns.iter().any(|column| column == "sub") {
         let why = "The first line of the CSV must name the columns, and sub is one of them.";
         return Err(Problem::new(ProblemCode::InvalidBody, why));
+    }
+    let mut named = BTreeSet::new();
+    if let Some(column) = columns.iter().find(|column| !named.insert(*column)) {
+        let why = format!("{column}: is a column of the CSV twice.");
+        return Err(Problem::new(ProblemCode::InvalidBody, why).with("parameter", column));
     }
     let value = |record: csv::StringRecord| -> Value {
         let fields = columns.iter().zip(&record).filter(|(_, field)| !field.is_empty());
@@ -129,7 +138,20 @@ fn csv_values(body: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
         });
         Value::Object(fields.collect::<Map<String, Value>>())
     };
-    Ok(reader.records().map(|record| record.map(value).map_err(unreadable)).collect())
+    Ok(reader
+        .records()
+        .map(|record| record.map(value).map_err(|error| unreadable(&error)))
+        .collect())
+}
+
+fn unreadable(error: &csv::Error) -> Problem {
+    let line = error.position().map_or(1, csv::Position::line);
+    let why = if let csv::ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() {
+        format!("Line {line} of the CSV has {len} fields, and the first has {expected_len}.")
+    } else {
+        format!("Line {line} of the CSV is not in UTF-8.")
+    };
+    Problem::new(ProblemCode::InvalidBody, why)
 }
 
 fn unusable(field: &str, why: &str) -> Problem {

@@ -19,7 +19,7 @@ use crate::domain::payment_records::{RecordedTotals, TakenTotals};
 use crate::domain::policy::{Policy, check_cents};
 use crate::domain::refusal::Refusal;
 use crate::domain::row_format::RowFormat;
-use crate::domain::timestamp::{HOUR, Timestamp};
+use crate::domain::timestamp::Timestamp;
 
 /// The first format in which a grant says when it was given.
 const GIVEN_AT_KNOWN: RowFormat = RowFormat::new(6);
@@ -112,7 +112,7 @@ pub(super) fn import(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
-    check_import(&state.standing, opening, policy, now)?;
+    check_import(state, opening, policy, now)?;
     let OpeningBalance { credit, bonus, reference } = opening;
     let (mut grants, mut funds) = (Vec::new(), Vec::new());
     if credit.is_positive() {
@@ -127,12 +127,13 @@ pub(super) fn import(
     Ok(DecisionOutcome::granting(change, grants, funds))
 }
 
-/// Checks whether an account of this standing may be imported so.
+/// Checks whether an account may be imported so.
 ///
 /// # Errors
-/// [`Refusal::AmountNotPositive`], those of a bonus, [`Refusal::ImportsNotYet`], [`Refusal::Closed`].
+/// [`Refusal::AmountNotPositive`], those of a bonus, [`Refusal::ImportsNotYet`], [`Refusal::Closed`],
+/// [`Refusal::InTrial`].
 pub fn check_import(
-    standing: &Standing,
+    state: &AccountState,
     OpeningBalance { credit, bonus, .. }: &OpeningBalance,
     policy: &Policy,
     now: Timestamp,
@@ -144,7 +145,11 @@ pub fn check_import(
     if policy.row_format < IMPORTS_KNOWN {
         return Err(Refusal::ImportsNotYet);
     }
-    if *standing == Standing::Closed { Err(Refusal::Closed) } else { Ok(()) }
+    if state.standing == Standing::Closed {
+        return Err(Refusal::Closed);
+    }
+    // Paid credit would end the terms that the customer accepted.
+    if state.is_in_trial() { Err(Refusal::InTrial) } else { Ok(()) }
 }
 
 pub(super) fn start_trial(
@@ -423,8 +428,7 @@ fn new_grant(
         amount: bonus.amount,
         remaining: Usd::ZERO,
         used: Usd::ZERO,
-        // Grants end at full hours, so that each hour is paid by the same funds.
-        expires_at: bonus.expires_at.plus(HOUR - 1).hour().start(),
+        expires_at: bonus.ends_at(),
         given_at: (policy.row_format >= GIVEN_AT_KNOWN).then_some(now),
         excludes: bonus.excludes.clone(),
         payment: None,

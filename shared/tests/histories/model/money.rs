@@ -93,6 +93,8 @@ impl Model {
             }
             Change::Staff(StaffChange::Imported { credit, .. }) => {
                 ensure!(!self.imported, "the account is imported twice");
+                let in_trial = self.trial.is_some() && self.trial_ended.is_none();
+                ensure!(!in_trial || self.ever_paid, "it is imported in a trial");
                 ensure!(
                     paid == asked.paid && paid == micros(*credit) && paid >= 0,
                     "an import of {} moved {paid}",

@@ -509,7 +509,6 @@ impl AccountBooks {
     }
 }
 
-/// What a grant or a trial gives.
 /// Staff chose the credit, and the bonus if there is one.
 fn imported(row: &BookedRow) -> Result<FundMoves, String> {
     let paid = micros(&row.change["credit"])?;
@@ -526,6 +525,7 @@ fn imported(row: &BookedRow) -> Result<FundMoves, String> {
     Ok(moves)
 }
 
+/// What a grant or a trial gives.
 fn given(row: &BookedRow) -> Result<FundMoves, String> {
     let [grant] = array(&row.event["g"]) else { return Err("it gives no grant".to_owned()) };
     ensure!(grant["n"] == row.change["number"], "another grant than {}", row.change["number"]);
