@@ -144,14 +144,21 @@ struct Command {
     token: String,
     acts_for: Option<String>,
     key: Option<String>,
+    content_type: String,
     body: String,
 }
 
-fn commands() -> Vec<Command> {
+/// The blocks of the document in this language, one after the other.
+fn blocks(language: &str) -> String {
     let path = tollgate_local::build::repository().join("infra/INTEGRATE.md");
     let document = std::fs::read_to_string(path).unwrap();
-    let blocks = document.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let text: String = blocks.collect::<String>().replace("\\\n", " ");
+    let fence = format!("```{language}\n");
+    let blocks = document.split(&fence).skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+fn commands() -> Vec<Command> {
+    let text = blocks("sh").replace("\\\n", " ");
     text.split("curl ").skip(1).map(command).collect()
 }
 
@@ -161,6 +168,9 @@ fn command(text: &str) -> Command {
         rest.split('"').next().map(str::to_owned)
     };
     let body = text.split_once("-d '").and_then(|(_, rest)| rest.split('\'').next());
+    let file = text.contains("--data-binary @customers.csv").then(|| blocks("csv"));
+    let lines: Option<Vec<&str>> = file.as_ref().map(|file| file.lines().map(str::trim).collect());
+    let body = lines.map(|lines| lines.join("\n")).or(body.map(str::to_owned));
     let method = text.split_once("-X ").and_then(|(_, rest)| rest.split(' ').next());
     let path = text.split_once("\"$API").and_then(|(_, rest)| rest.split('"').next());
     Command {
@@ -169,7 +179,8 @@ fn command(text: &str) -> Command {
         token: header("authorization").unwrap(),
         acts_for: header("tollgate-account"),
         key: header("idempotency-key"),
-        body: body.unwrap_or_default().to_owned(),
+        content_type: header("content-type").unwrap_or_else(|| "application/json".to_owned()),
+        body: body.unwrap_or_default(),
     }
 }
 
@@ -177,12 +188,16 @@ fn command(text: &str) -> Command {
 async fn commands_of_the_document_are_accepted_and_repeatable() {
     let world = World::new(Processes::One).await;
     let alice = world.customer("alice");
-    alice.read("/v1/account").await;
+    alice.bonus("17.50").await;
     let project = alice.project().await;
     let project = project.replace("/v1/projects/", "");
-    let filled = |text: &str| text.replace("PROJECT", &project).replace("ACCOUNT", &alice.account);
+    let issuer = world.issuer();
+    let filled = |text: &str| {
+        let text = text.replace("PROJECT", &project).replace("ACCOUNT", &alice.account);
+        text.replace("$ISSUER", &issuer).replace("$1", "false").replace("$from", "1")
+    };
     let mut commands = commands();
-    assert_eq!(commands.len(), 8);
+    assert_eq!(commands.len(), 7);
     // These need the prices and the credit of later sections.
     let needs_both =
         |path: &str| path.starts_with("/v1/holds") || path.starts_with("/v1/allowance");
@@ -197,7 +212,8 @@ async fn commands_of_the_document_are_accepted_and_repeatable() {
             }
             let key = command.key.as_ref().map(|key| filled(key));
             let key = key.iter().map(|key| ("idempotency-key", key.as_str()));
-            let headers: Vec<_> = key.chain([("content-type", "application/json")]).collect();
+            let headers: Vec<_> =
+                key.chain([("content-type", command.content_type.as_str())]).collect();
             let path = filled(&command.path).replace("HOLD", &hold);
             let answer = api.send(&command.method, &path, &headers, filled(&command.body)).await;
             let answer = answer.unwrap().success();
@@ -208,9 +224,14 @@ async fn commands_of_the_document_are_accepted_and_repeatable() {
         }
     }
     let rows = alice.story();
-    for once in ["correction", "hold 0", "hold_captured -0.35"] {
+    for once in ["hold 0", "hold_captured -0.35"] {
         let found = rows.iter().filter(|row| row.starts_with(once)).count();
         assert_eq!(found, 1, "{once}: {rows:?}");
+    }
+    for (account, row) in [("auth0|17", "imported 17.5 "), ("auth0|18", "imported 0")] {
+        let rows = world.customer(account).story();
+        let found = rows.iter().filter(|shown| shown.starts_with(row)).count();
+        assert_eq!(found, 1, "{account}: {rows:?}");
     }
     assert_eq!(alice.read("/v1/balance").await["standing"], "good");
     assert_eq!(world.told_to_platform("alice").await, ["vm-small running"]);
