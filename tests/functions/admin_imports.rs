@@ -297,7 +297,7 @@ async fn entry_whose_bonus_expired_stops_no_other() {
         event().minutes_later(24 * 60).json(&json!({"accounts": [late, entry("dan", "1.00")]}));
     let answered = ask(&api, &later).await;
     assert_eq!(counted(&answered), (1, 0, 0, vec![1]), "{}", answered.shown());
-    assert_eq!(api.rows("cyd").await, 1, "it is open, and has no balance");
+    assert_eq!(api.rows("cyd").await, 0, "what is refused opens no account");
 }
 
 #[tokio::test]

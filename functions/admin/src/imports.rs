@@ -124,7 +124,7 @@ pub(crate) async fn import(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     for (place, entry) in (1..).zip(read) {
         let account = entry.as_ref().ok().map(|entry| entry.sub.clone());
         let checked = entry.map_err(ApiError::from).and_then(|entry| {
-            let opening = checked(billing, &prices, call, &entry)?;
+            let opening = check_entry(billing, &prices, call, &entry)?;
             Ok((entry, opening))
         });
         match checked {
@@ -145,8 +145,8 @@ pub(crate) async fn import(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     (view.credit, view.bonus) = (credit.to_string(), bonus.to_string());
     let cause = &cause;
     let done = stream::iter(usable).map(|(place, entry, opening)| async move {
-        let on = OnAccount::imported(billing, call, &entry.sub, entry.email.as_ref());
-        let done = Box::pin(import_one(billing, (&on, cause), mode, (&entry, &opening))).await;
+        let on = OnAccount::imported(billing, call, &entry.sub);
+        let done = Box::pin(import_one(billing, &on, cause, mode, &entry, &opening)).await;
         (place, entry.sub, done)
     });
     let done: Vec<_> = done.buffered(ACCOUNTS_AT_ONCE).collect().await;
@@ -210,7 +210,7 @@ fn refused(entry: usize, problem: &Problem) -> Problem {
 
 /// Checks an entry without its account, and whatever the time is: an entry that was imported in time
 /// stays a good one. A failure that is no problem of the entry is one of all.
-fn checked(
+fn check_entry(
     billing: &Billing,
     prices: &PriceList,
     call: &ApiCall,
@@ -227,9 +227,11 @@ fn checked(
 
 async fn import_one(
     billing: &Billing,
-    (on, cause): (&OnAccount<'_>, &Cause),
+    on: &OnAccount<'_>,
+    cause: &Cause,
     mode: ImportMode,
-    (entry, opening): (&ImportEntry, &OpeningBalance),
+    entry: &ImportEntry,
+    opening: &OpeningBalance,
 ) -> Result<ImportOutcome, ApiError> {
     let (store, account) = (&billing.store, on.account());
     let claim = import_claim(account);
@@ -241,13 +243,17 @@ async fn import_one(
     };
     if let Some(claimed) = claimed {
         check_same(&on.row(claimed.seq).await?.event, opening, claimed.seq)?;
-    } else if mode == ImportMode::DryRun {
-        let state = head.map(|head| head.state).unwrap_or_default();
-        check_import(&state, opening, &billing.settings.policy, on.now())?;
     } else {
-        let command = |_: &_| Ok(Command::Import(opening.clone()));
-        let row = on.execute(cause.clone(), Plan::on_state(&command)).await?;
-        check_same(&row.event, opening, row.seq)?;
+        // What is refused must not open the account. An open one is settled first.
+        if mode == ImportMode::DryRun || head.is_none() {
+            let state = head.map(|head| head.state).unwrap_or_default();
+            check_import(&state, opening, &billing.settings.policy, on.now())?;
+        }
+        if mode == ImportMode::Import {
+            let command = |_: &_| Ok(Command::Import(opening.clone()));
+            let row = on.execute(cause.clone(), Plan::on_state(&command)).await?;
+            check_same(&row.event, opening, row.seq)?;
+        }
     }
     // Also if only the address was added to the entry, or its request was cut off before.
     if let Some(email) = entry.email.as_ref().filter(|_| mode == ImportMode::Import) {

@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 /// 6: the refill terms that were accepted with a trial; a trial that ends when its credit is used,
 /// and the notices of its end; accounts that their customers closed, or that staff reopened or
 /// erased; metered usage by its own hour, with counters and labels; holds; who of the staff caused
-/// a row; refunds by staff; opening balances. Under format 5 none of these is decided. The names of resources stand in
-/// their items only. Rows of trials in older formats exist in tests only, because no route began one.
+/// a row; refunds by staff; opening balances. Under format 5 none of these is decided. The names of
+/// resources stand in their items only. Rows of trials in older formats exist in tests only, because
+/// no route began one.
 ///
 /// 5: what was taken back of payments is in items, and rows say what these hold; the idempotency key
 /// of a request is an item and no claim in the ledger (`store/requests.rs`); a credit that does not

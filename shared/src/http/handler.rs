@@ -403,7 +403,7 @@ fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
 pub struct OnAccount<'a> {
     billing: &'a Billing,
     visit: Visit<'a>,
-    /// The address in the caller's own token, or in an import.
+    /// The address in the caller's own token.
     email: Option<&'a EmailAddress>,
 }
 
@@ -432,14 +432,10 @@ impl<'a> OnAccount<'a> {
 
     /// On an account that staff import. It is opened before its customer signs in.
     #[must_use]
-    pub fn imported(
-        billing: &'a Billing,
-        call: &ApiCall,
-        account: &'a AccountId,
-        email: Option<&'a EmailAddress>,
-    ) -> OnAccount<'a> {
-        let opening = Opening::Allowed { email };
-        OnAccount { billing, visit: Visit { opening, ..Visit::of(account, call.now) }, email }
+    pub fn imported(billing: &'a Billing, call: &ApiCall, account: &'a AccountId) -> OnAccount<'a> {
+        let opening = Opening::Allowed { email: None };
+        let visit = Visit { opening, ..Visit::of(account, call.now) };
+        OnAccount { billing, visit, email: None }
     }
 
     #[must_use]
