@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod apply;
+pub mod budgets;
 pub mod command;
 pub mod credit_low;
 pub mod decide;

@@ -11,7 +11,8 @@
 //! - `auto-refill`: `auto_refill` covers one attempt. `auto_refill_by_hand` covers customers who pay
 //!   by hand meanwhile, `auto_refill_confirmation` attempts that wait for their customer or are
 //!   called off, and `auto_refill_invoices` invoices that the card alone does not pay.
-//! - `resources`: `project_billing` covers the cost of a project.
+//! - `resources`: `project_billing` covers the cost of a project, and `project_budgets` what it may
+//!   cost.
 //!
 //! `stripe_setup` is the operator's command, and `stripe_contract` the behavior of Stripe that all
 //! of them rely on, call by call.
@@ -59,6 +60,7 @@ mod limits;
 mod mistyped_account;
 mod personal_data;
 mod project_billing;
+mod project_budgets;
 mod publish;
 mod quotas;
 mod resources;

@@ -53,6 +53,7 @@ fn body(route: &str) -> Value {
         "DELETE /v1/account" => json!({"balance": "0.00"}),
         "PUT /v1/account/restart-policy" => json!({"restart": "in_order"}),
         "PUT /v1/auto-refill" => json!({"enabled": false}),
+        "PUT /v1/projects/{project}/budget" => json!({"amount": "5.00"}),
         "POST /v1/account/stop" => json!({"resources": ["srv-1"]}),
         _ => json!({}),
     }

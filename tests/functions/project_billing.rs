@@ -65,6 +65,7 @@ async fn project_shows_each_resources_cost_in_the_month() {
     let shown = ask(&api, &billing(&project, "11:30:00").with("month", "2026-11")).await;
     insta::assert_snapshot!(shown.shown().replace(&project, "prj-1"), @r#"
     200 {
+      "budget": null,
       "from": "2026-11-01T00:00:00Z",
       "items": [
         {

@@ -148,6 +148,10 @@ async fn closed_account_shows_its_history_and_nothing_to_buy() {
     is_missing(&visit, &["project-new", "resource-new", "resource-restore", "restart-switch"])
         .await;
     visit.pictures("closed-projects").await;
+    visit.open(&format!("#projects/{}", visit.project)).await;
+    visit.browser.see("bill-total").await;
+    visit.browser.see("closed-banner").await;
+    is_missing(&visit, &["project-budget"]).await;
     visit.open("#refill").await;
     visit.browser.says("[data-testid=refill-state]", "The account is closed.").await;
     is_missing(&visit, &["refill-form"]).await;

@@ -12,6 +12,7 @@
 )]
 
 mod browser;
+mod budgets;
 mod certified;
 mod closing;
 mod coming_back;

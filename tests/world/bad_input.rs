@@ -104,7 +104,9 @@ impl<'w> Scene<'w> {
             | "POST /v1/projects/{project}/resources/{id}/start"
             | "POST /v1/projects/{project}/resources/{id}/stop"
             | "POST /v1/projects/{project}/resources/{id}/restore"
+            | "DELETE /v1/projects/{project}/budget"
             | "DELETE /v1/projects/{project}/resources/{id}" => json!({}),
+            "PUT /v1/projects/{project}/budget" => json!({"amount": "5.00", "stop": true}),
             "POST /v1/account/stop" => json!({"resources": ["srv-1"]}),
             "POST /v1/usage" => {
                 json!({"project": self.project, "sku": "vm-small", "reading": "10"})

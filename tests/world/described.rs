@@ -291,6 +291,13 @@ async fn every_route_answers_as_it_is_described() {
     reader
         .send(me, "GET /v1/projects/{project}/billing", &format!("{project}/billing"), &Value::Null)
         .await;
+    let (budget, limit) = (format!("{project}/budget"), json!({"amount": "50.00", "stop": true}));
+    reader.send(me, "PUT /v1/projects/{project}/budget", &budget, &limit).await;
+    reader.get(me, "/v1/budgets", "").await;
+    reader
+        .send(me, "GET /v1/projects/{project}/billing", &format!("{project}/billing"), &Value::Null)
+        .await;
+    reader.send(me, "DELETE /v1/projects/{project}/budget", &budget, &Value::Null).await;
     reader.get(me, "/v1/prices", "").await;
     reader.get(me, "/v1/account/returning", "").await;
     // A machine is stopped by a suspension, later deleted, and comes back each time.

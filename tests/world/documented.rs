@@ -51,6 +51,8 @@ names!(COMMANDS, Command {
     Command::CaptureHold { .. } => "CaptureHold",
     Command::CaptureLate { .. } => "CaptureLate",
     Command::ReleaseHold { .. } => "ReleaseHold",
+    Command::SetBudget { .. } => "SetBudget",
+    Command::RemoveBudget { .. } => "RemoveBudget",
     Command::Suspend { .. } => "Suspend",
     Command::Resume { .. } => "Resume",
     Command::ConfirmDeletion { .. } => "ConfirmDeletion",

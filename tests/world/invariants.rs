@@ -265,13 +265,14 @@ fn check_events(account: &str, rows: &[Value], events: &[Value]) {
 }
 
 /// The events that a customer should read in a mail.
-const NOTICES: [&str; 15] = [
+const NOTICES: [&str; 16] = [
     "BalanceLow",
     "CreditLow",
     "RefillFailed",
     "RefillNeedsCustomer",
     "CardExpiring",
     "CardExpired",
+    "BudgetSpent",
     "TrialStarted",
     "TrialEnding",
     "TrialEnded",
@@ -323,9 +324,8 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "unfrozen" | "dispute_closed" => vec!["Unfrozen"],
         "usage" | "created" | "refill_changed" | "refill_begun" | "refill_due" | "card_removed"
         | "fraud_warning" | "owed_paid" | "comeback_chosen" | "hold" | "hold_captured"
-        | "hold_extended" | "hold_released" | "hold_expired" | "meter_opened" | "metered" => {
-            vec![]
-        }
+        | "hold_extended" | "hold_released" | "hold_expired" | "meter_opened" | "metered"
+        | "budget_set" | "budget_removed" => vec![],
         other => panic!("no test here makes a row {other}: say what it tells"),
     };
     if event["w"]["now"].is_object() {

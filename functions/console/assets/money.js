@@ -65,6 +65,9 @@ export function ratio(number, by) {
   return fraction ? `${whole}.${fraction}` : whole;
 }
 
+/** A part in whole percent, rounded down. @param {string} part @param {string} whole above zero */
+export const percent = (part, whole) => Number((parse(part) * 100n) / parse(whole));
+
 /** A decimal string with at least two decimals. */
 export const normal = (amount) => text(parse(amount));
 

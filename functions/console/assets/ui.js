@@ -159,7 +159,8 @@ export const helpLink = (topic, kind = 'quiet') =>
   link('Get help', topic ? `#help/${topic}` : '#help', { kind: `button ${kind}`, testid: 'get-help' });
 
 /**
- * A problem as a notice, with a retry button where a retry may help, and with the way to help.
+ * A problem as a notice, with a retry button where a retry may help, and with the way to help. A section can add a
+ * control to a problem as its `remedy`.
  * @param {Node|null} [help] instead of the help section
  */
 export function failure(problem, retry, testid = 'problem', help = undefined) {
@@ -170,6 +171,7 @@ export function failure(problem, retry, testid = 'problem', help = undefined) {
   if (known !== problem) console.error(problem);
   const retryAt = known.action?.retry_at;
   const actions = actionsOf(known);
+  if (known.remedy) actions.push(known.remedy);
   if (retry && !known.action?.sign_in) actions.push(button('Try again', retry, { testid: 'retry' }));
   const topic = known.code === 'amount_too_large' ? 'larger' : null;
   actions.push(help === undefined ? helpLink(topic, actions.length ? 'quiet' : '') : help);
@@ -187,7 +189,9 @@ export function failure(problem, retry, testid = 'problem', help = undefined) {
 
 function kindOf({ status, code }) {
   if (code === 'signed_out') return 'info';
-  return status === 402 || status === 0 ? 'warning' : 'error';
+  // Limits that the customer can raise.
+  if (status === 402 || code === 'budget_exceeded') return 'warning';
+  return status === 0 ? 'warning' : 'error';
 }
 
 /** A place beside a form for its problems. The next attempt clears it. */

@@ -270,6 +270,7 @@ fn letter<'a>(
         NoticePlace::Page => page.map(str::to_owned),
         NoticePlace::AddCredit => section("add-credit"),
         NoticePlace::Refill => section("refill"),
+        NoticePlace::Project(project) => section(&format!("projects/{project}")),
         NoticePlace::Invoice(url) => Some(url.clone()),
     };
     NoticeDetail {

@@ -23,6 +23,7 @@ use tollgate::views::spending::{
     four_decimals,
 };
 
+use crate::budgets::BudgetView;
 use crate::shown::state_name;
 
 #[derive(Debug, Serialize)]
@@ -34,6 +35,8 @@ struct ProjectBillingView {
     /// The end of the month, or now.
     to: String,
     total: String,
+    /// What the project may cost in the current month, whichever month is shown. Null: no budget.
+    budget: Option<BudgetView>,
     items: Vec<BillingItemView>,
 }
 
@@ -115,6 +118,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         from,
         to,
         total: total.to_string(),
+        budget: state.budget(&id).map(|budget| BudgetView::of(budget, call.now)),
         items,
     })
 }

@@ -1,11 +1,12 @@
 //! Projects and what runs in them: create, start, stop, delete and restore, alone and together;
-//! for the platform what should run; and what a project cost.
+//! for the platform what should run; what a project cost, and what it may cost.
 //!
 //! Each write route is translate → command → row → translate. An answer is made from the row that
 //! records the request, so a request that is repeated with its `Idempotency-Key` gets the same
 //! answer.
 
 mod billing;
+mod budgets;
 mod ids;
 mod lifecycle;
 mod paging;
@@ -37,6 +38,9 @@ async fn route(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError>
         "GET /v1/projects" => projects::list(billing, call).await,
         "GET /v1/projects/{project}" => projects::get(billing, call).await,
         "GET /v1/projects/{project}/billing" => billing::get(billing, call).await,
+        "PUT /v1/projects/{project}/budget" => budgets::put(billing, call).await,
+        "DELETE /v1/projects/{project}/budget" => budgets::delete(billing, call).await,
+        "GET /v1/budgets" => budgets::list(billing, call).await,
         "POST /v1/projects/{project}/resources" => lifecycle::create(billing, call).await,
         "GET /v1/projects/{project}/resources" => lifecycle::list(billing, call).await,
         "GET /v1/projects/{project}/resources/{id}" => lifecycle::get(billing, call).await,

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use tollgate::domain::account::AccountState;
+use tollgate::domain::decide::check_room;
 use tollgate::domain::funds::Purse;
 use tollgate::domain::ids::{ProjectId, Sku};
 use tollgate::domain::money::Usd;
@@ -23,7 +24,30 @@ struct AllowanceView {
     available: String,
     standing: &'static str,
     /// Why not. Null if it is allowed.
-    reason: Option<StartBlock>,
+    reason: Option<NotAllowed>,
+}
+
+/// Why usage is not covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum NotAllowed {
+    Credit,
+    Staff,
+    Dispute,
+    Closed,
+    /// The project has used up its budget.
+    Budget,
+}
+
+impl From<StartBlock> for NotAllowed {
+    fn from(block: StartBlock) -> NotAllowed {
+        match block {
+            StartBlock::Credit => NotAllowed::Credit,
+            StartBlock::Staff => NotAllowed::Staff,
+            StartBlock::Dispute => NotAllowed::Dispute,
+            StartBlock::Closed => NotAllowed::Closed,
+        }
+    }
 }
 
 /// Handles `GET /v1/allowance`.
@@ -41,18 +65,28 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         priced::rates(billing, std::iter::once(&sku), call.now.hour().start(), call.now),
     );
     let state = head?.ok_or(Refusal::AccountNotOpen)?.state;
-    owned?.ok_or(Refusal::UnknownProject { project })?;
+    owned?.ok_or_else(|| Refusal::UnknownProject { project: project.clone() })?;
     rates?;
     let available = available(&state, &sku, unbilled?, call.now);
-    let blocked = start_block(&state);
     let is_covered = available.is_positive() && available >= amount;
-    let reason = blocked.or((!is_covered).then_some(StartBlock::Credit));
+    let reason = match start_block(&state) {
+        Some(blocked) => Some(blocked.into()),
+        None if !is_covered => Some(NotAllowed::Credit),
+        None => over_budget(&state, &project, amount, call.now).then_some(NotAllowed::Budget),
+    };
     ApiAnswer::ok(&AllowanceView {
         allowed: reason.is_none(),
         available: available.to_string(),
         standing: state.standing.name(),
         reason,
     })
+}
+
+/// Whether a hold of this amount would be beyond the budget of the project, as the last row left it.
+/// Usage that is not billed yet is not counted.
+fn over_budget(state: &AccountState, project: &ProjectId, amount: Usd, now: Timestamp) -> bool {
+    let state = &*state.without_expired_holds(now);
+    check_room(state, project, amount, now).is_err()
 }
 
 /// What the account has for a SKU, as its last row left it. What is due since then is not counted.

@@ -2,6 +2,7 @@
 //! so the stored form is small. It leaves out defaults and empty values, and its names are short.
 
 mod billed;
+mod budget;
 mod grant;
 mod payments;
 mod refill;
@@ -23,6 +24,7 @@ use crate::domain::timestamp::{HOUR, Timestamp};
 use crate::domain::yes_no;
 
 pub use billed::{BilledTotals, PaidPeriod};
+pub use budget::{Budget, BudgetSpend};
 pub use grant::{Grant, GrantKind};
 pub use payments::{DisputePhase, DisputeState, OpenRefund, PendingPayment, TakenBack};
 pub use refill::{
@@ -130,6 +132,9 @@ pub struct AccountState {
     /// The state of refills from the saved card.
     #[serde(rename = "r", default, skip_serializing_if = "is_default")]
     pub refill: RefillState,
+    /// Budgets of projects, in the order in which they were first set.
+    #[serde(rename = "bu", default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
     /// Whether the personal data of the customer was erased. The account stays closed.
     #[serde(rename = "er", with = "yes_no", default, skip_serializing_if = "is_default")]
     pub erased: bool,

@@ -30,6 +30,10 @@ pub fn apply(state: &AccountState, event: &Event) -> AccountState {
     for cut in &event.cuts {
         next.set_held(cut.id, &cut.left);
     }
+    for spend in &event.spends {
+        let budget = next.budgets.iter_mut().find(|budget| budget.project == spend.project);
+        budget.into_iter().for_each(|budget| budget.count(spend));
+    }
     if event.amount().is_positive() && !event.change.is_use() {
         next.refill.respite = None;
         end_look_at_refill(&mut next);

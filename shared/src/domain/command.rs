@@ -110,6 +110,15 @@ pub enum Command {
     ReleaseHold {
         hold: HoldId,
     },
+    /// Gives a project a budget, or another one.
+    SetBudget {
+        terms: BudgetTerms,
+        /// `None` if the project has a budget already.
+        so_far: Option<MonthSoFar>,
+    },
+    RemoveBudget {
+        project: ProjectId,
+    },
     /// Stops everything, by staff.
     Suspend {
         /// All billed resources.
@@ -325,6 +334,8 @@ impl Command {
             | Command::CaptureHold { .. }
             | Command::CaptureLate { .. }
             | Command::ReleaseHold { .. }
+            | Command::SetBudget { .. }
+            | Command::RemoveBudget { .. }
             | Command::Suspend { .. }
             | Command::Resume { .. }
             | Command::ConfirmDeletion { .. }
@@ -353,6 +364,25 @@ impl Command {
             | Command::Import(_) => true,
         }
     }
+}
+
+/// What a project may cost in a calendar month.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetTerms {
+    pub project: ProjectId,
+    /// In USD, above zero.
+    pub amount: Usd,
+    /// Whether what runs in the project is stopped when the budget is used up.
+    pub stops: bool,
+}
+
+/// What a project's month has cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MonthSoFar {
+    /// The last row that is counted.
+    pub head: u64,
+    /// In USD.
+    pub spent: Usd,
 }
 
 /// Free credit to be given.

@@ -17,9 +17,11 @@ fn cause_of(change: &Change) -> LowCause {
         Change::Billing(_) | Change::Hold(_) => LowCause::Usage,
         Change::Resource(_) => LowCause::Resources,
         Change::Refill(_) => LowCause::Refills,
-        Change::Payment(_) | Change::Grant(_) | Change::Standing(_) | Change::Staff(_) => {
-            LowCause::Account
-        }
+        Change::Payment(_)
+        | Change::Grant(_)
+        | Change::Standing(_)
+        | Change::Staff(_)
+        | Change::Budget(_) => LowCause::Account,
     }
 }
 

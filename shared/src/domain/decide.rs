@@ -3,6 +3,7 @@
 //! Each decision first checks for refusals, in the order of [`Refusal`]. After the last check it
 //! must succeed. This code does not read the clock, the list of resources or any outside system.
 
+mod budgets;
 mod holds;
 mod money;
 mod refills;
@@ -10,10 +11,11 @@ mod refunds;
 pub(crate) mod resources;
 
 use crate::domain::account::{
-    AccountState, BilledTotals, Grant, KeptCharge, RefillAgreement, RefillRespite, Standing,
-    SuspensionReason,
+    AccountState, BilledTotals, BudgetSpend, Grant, KeptCharge, RefillAgreement, RefillRespite,
+    Standing, SuspensionReason,
 };
 use crate::domain::apply::{apply, is_without_credit};
+use crate::domain::budgets::{named_costs, spends as budget_spends};
 use crate::domain::command::Command;
 use crate::domain::credit_low;
 use crate::domain::event::{
@@ -28,6 +30,7 @@ use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due;
 use crate::domain::timestamp::Timestamp;
 
+pub use budgets::check_room;
 pub use money::{check_import, check_trial_offered};
 
 /// The first format in which a credit may leave a respite as it is.
@@ -139,6 +142,10 @@ pub fn decide(
             holds::capture_late(state, (*hold, *ends), usage, now)
         }
         Command::ReleaseHold { hold } => holds::release(state, *hold),
+        Command::SetBudget { terms, so_far } => {
+            budgets::set(state, terms, so_far.as_ref(), policy, now)
+        }
+        Command::RemoveBudget { project } => budgets::remove(state, project),
         Command::Suspend { stops, reason } => resources::suspend(state, stops, reason, policy, now),
         Command::Resume { billed, more } => resources::check_suspended_by_staff(state).map(|()| {
             let (billed, more) = (billed.clone(), *more);
@@ -189,6 +196,8 @@ pub(crate) struct DecisionOutcome {
     pub(crate) owed: Usd,
     /// The new charge for data that is kept while suspended, if it changes.
     pub(crate) kept: Option<KeptCharge>,
+    /// What lines whose resources the change does not name spend of budgets.
+    pub(crate) spends: Vec<BudgetSpend>,
 }
 
 impl DecisionOutcome {
@@ -203,7 +212,8 @@ impl DecisionOutcome {
         grants: Vec<Grant>,
         funds: Vec<FundDelta>,
     ) -> DecisionOutcome {
-        DecisionOutcome { change: change.into(), grants, funds, owed: Usd::ZERO, kept: None }
+        let (change, owed) = (change.into(), Usd::ZERO);
+        DecisionOutcome { change, grants, funds, owed, kept: None, spends: Vec::new() }
     }
 
     /// What it takes of paid credit, in USD.
@@ -225,6 +235,11 @@ impl DecisionOutcome {
     pub(crate) fn keeping(self, kept: Option<KeptCharge>) -> DecisionOutcome {
         DecisionOutcome { kept, ..self }
     }
+
+    /// The same, and its lines spend this of budgets.
+    pub(crate) fn spending(self, spends: Vec<BudgetSpend>) -> DecisionOutcome {
+        DecisionOutcome { spends, ..self }
+    }
 }
 
 /// Turns a decision into an event. Computes whether a refill is wanted and whether a deletion must
@@ -236,7 +251,8 @@ pub(crate) fn finish(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Event, Refusal> {
-    let DecisionOutcome { change, grants, funds, owed, kept } = outcome;
+    let DecisionOutcome { change, grants, funds, owed, kept, mut spends } = outcome;
+    spends.extend(budget_spends(state, named_costs(&change, now)));
     let mut event = Event {
         at: now,
         cause: cause.in_format(policy.row_format),
@@ -252,6 +268,7 @@ pub(crate) fn finish(
         warn_at: None,
         uses_up_credit: false,
         cuts: Vec::new(),
+        spends,
     };
     let mut after = apply(state, &event);
     event.cuts = holds::cuts(&after.without_expired_holds(now), &event);

@@ -9,6 +9,7 @@
 //! in [`views::family`](crate::views).
 
 mod billing;
+mod budget;
 mod family;
 mod grant;
 mod hold;
@@ -23,7 +24,9 @@ mod stored_form;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::account::{AccountState, Grant, KeptCharge, LowCause, RefillPurpose};
+use crate::domain::account::{
+    AccountState, BudgetSpend, Grant, KeptCharge, LowCause, RefillPurpose,
+};
 use crate::domain::funds::FundDelta;
 use crate::domain::holds::HoldCut;
 use crate::domain::ids::{AccountId, RequestKey, StaffId};
@@ -34,6 +37,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::domain::yes_no;
 
 pub use billing::BillingChange;
+pub use budget::BudgetChange;
 use family::ChangeFamily;
 pub(crate) use family::RowPlace;
 pub use grant::{AcceptedRefill, GrantChange};
@@ -64,6 +68,8 @@ stored_form::families! {
     Staff(StaffChange),
     /// Credit that is set aside.
     Hold(HoldChange),
+    /// What projects may cost.
+    Budget(BudgetChange),
 }
 
 /// The first format whose rows say who of the staff caused them.
@@ -116,6 +122,9 @@ pub struct Event {
     /// What is left of holds from which the row takes credit. None in rows of formats before 6.
     #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<HoldCut>,
+    /// What the row spends of each budget, by month. None in rows of formats before 6.
+    #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
+    pub spends: Vec<BudgetSpend>,
 }
 
 /// For `skip_serializing_if`, which passes a reference.
@@ -161,7 +170,8 @@ impl Event {
             | Change::Standing(_)
             | Change::Refill(_)
             | Change::Staff(_)
-            | Change::Hold(_) => None,
+            | Change::Hold(_)
+            | Change::Budget(_) => None,
         }
     }
 
@@ -320,7 +330,8 @@ impl Change {
             | Change::Billing(_)
             | Change::Standing(_)
             | Change::Refill(_)
-            | Change::Staff(_) => &[],
+            | Change::Staff(_)
+            | Change::Budget(_) => &[],
         }
     }
 

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::fund::{Fund, FundShare};
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, ProjectId};
 use crate::domain::money::Usd;
 use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::{DAY, MINUTE, Timestamp};
@@ -109,7 +109,7 @@ impl From<HeldShare> for (Fund, Usd) {
     }
 }
 
-/// An open hold. Its project and SKUs stand in the row that made it.
+/// An open hold. Its SKUs stand in the row that made it, and so does its project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     #[serde(rename = "q")]
@@ -120,6 +120,9 @@ pub struct Hold {
     /// In the order in which they pay. Empty if a refund took all of it.
     #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
     pub shares: Vec<HeldShare>,
+    /// The project, if it had a budget when the hold was made. What is held counts against it.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectId>,
 }
 
 impl Hold {

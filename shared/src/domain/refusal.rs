@@ -87,6 +87,8 @@ pub enum Refusal {
     UnknownMeter { project: ProjectId, sku: Sku },
     #[error("no such hold")]
     UnknownHold { hold: HoldId },
+    #[error("project {project} has no budget")]
+    UnknownBudget { project: ProjectId },
     /// A capture of a SKU that the hold was not made for.
     #[error("the hold {hold} is not for {sku}. Report that usage by POST /v1/usage")]
     SkuNotHeld { hold: HoldId, sku: Sku },
@@ -212,6 +214,17 @@ pub enum Refusal {
     /// The operator does not write rows of format 6 yet.
     #[error("holds are not available yet, because the service is being updated")]
     HoldsNotYet,
+    #[error("this account has {max} budgets, the most it may have. Remove one first")]
+    TooManyBudgets { max: usize },
+    /// The operator does not write rows of format 6 yet.
+    #[error("budgets are not available yet, because the service is being updated")]
+    BudgetsNotYet,
+    /// The customer's own limit of a project.
+    #[error(
+        "this requires ${required} of the budget of project {project}, and ${left} is left this \
+         month. Set a higher budget to go on"
+    )]
+    BudgetExceeded { project: ProjectId, required: Usd, left: Usd },
     /// The balance after a top-up.
     #[error("the balance must be at most ${max} after a top-up. You can add at most ${room}")]
     BalanceTooHigh { max: Usd, room: Usd },
@@ -323,6 +336,7 @@ impl Refusal {
             | Refusal::AccountChanged
             | Refusal::AttemptOpen { .. }
             | Refusal::HoldsNotYet
+            | Refusal::BudgetsNotYet
             | Refusal::RefundsNotYet
             | Refusal::ImportsNotYet
             | Refusal::TooManyRefunds { .. }
@@ -352,6 +366,9 @@ impl Refusal {
             | Refusal::UnknownCard
             | Refusal::UnknownMeter { .. }
             | Refusal::UnknownHold { .. }
+            | Refusal::UnknownBudget { .. }
+            | Refusal::TooManyBudgets { .. }
+            | Refusal::BudgetExceeded { .. }
             | Refusal::SkuNotHeld { .. }
             | Refusal::HoldEnded { .. }
             | Refusal::MeterExists { .. }

@@ -13,7 +13,7 @@ use crate::domain::decide::RESOURCES_PER_ROW_MAX;
 use crate::domain::decide::resources::{credit_for_starts, seconds_in_respite};
 use crate::domain::event::{
     BilledLines, BillingChange, Change, Event, PaymentChange, ResourceChange, ResourceLine,
-    StandingChange, StartKind,
+    StandingChange, StartKind, StopReason,
 };
 use crate::domain::funds::Fund;
 use crate::domain::ids::{AccountId, ProjectId, ResourceId, Sku};
@@ -228,7 +228,7 @@ pub fn offer(
 }
 
 /// The resources that may return together, oldest change first. None whose time to be restored is
-/// over.
+/// over, or whose project has used up its budget.
 #[must_use]
 pub fn returning(
     view: &AccountSnapshot<'_>,
@@ -244,7 +244,9 @@ pub fn returning(
         | ResourceCondition::Stopped
         | ResourceCondition::Purged => true,
     };
-    let returning = view.billables().returning(which, state).into_iter().filter(in_time);
+    let may_start = |resource: &&Resource| state.used_up_budget(&resource.project, now).is_none();
+    let all = view.billables().returning(which, state).into_iter();
+    let returning = all.filter(in_time).filter(may_start);
     returning.map(|resource| resource.id.clone()).collect()
 }
 
@@ -408,6 +410,9 @@ fn owed_in_respite(
     let rate = resource.rate_at(view.prices(), rated)?;
     #[allow(clippy::wildcard_enum_match_arm, reason = "all other rows end what is kept, too")]
     let idle = match &end.change {
+        Change::Resource(ResourceChange::Stopped { why: StopReason::Budget, .. }) => {
+            return Ok(Usd::ZERO);
+        }
         // Its kept data goes on to be billed.
         Change::Resource(ResourceChange::Stopped { .. }) => {
             resource.idle_rate_at(view.prices(), rated).unwrap_or_default()

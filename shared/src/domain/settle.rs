@@ -20,9 +20,10 @@ pub mod trial_forecast;
 use std::collections::BTreeSet;
 
 use crate::domain::account::{
-    AccountState, BilledTotals, Grant, GrantKind, KeptCharge, RestartPolicy, Standing,
+    AccountState, BilledTotals, Budget, Grant, GrantKind, KeptCharge, RestartPolicy, Standing,
     SuspensionReason,
 };
+use crate::domain::budgets::{costs_of, spends};
 use crate::domain::command::ResourceStop;
 use crate::domain::decide::{
     DecisionOutcome, RESOURCES_PER_ROW_MAX, check_time, finish, resources,
@@ -33,19 +34,19 @@ use crate::domain::event::{
 };
 use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::holds::HoldId;
-use crate::domain::ids::ResourceId;
+use crate::domain::ids::{ProjectId, ResourceId};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::refill::respite_until;
 use crate::domain::refusal::Refusal;
 use crate::domain::resources::{
-    BilledMode, BilledResource, ResourceCondition, ResourceStatus, ReturningResources, rated_at,
-    total,
+    BilledMode, BilledResource, Resource, ResourceCondition, ResourceStatus, ReturningResources,
+    rated_at, total,
 };
 use crate::domain::row_format::RowFormat;
 use crate::domain::settle::due::{DueObligation, first_due};
 use crate::domain::settle::metered::UnbilledList;
 use crate::domain::settle::period::{
-    ExhaustedResources, PeriodCharge, exhausted, order, pay, reach,
+    BudgetLimit, ExhaustedResources, PeriodCharge, exhausted, order, pay, reach, used_up,
 };
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::Timestamp;
@@ -176,9 +177,15 @@ fn pay_ahead(
     let purse = Purse::for_new_period(state, from);
     order(&mut charges, &purse);
 
-    let through = reach(&purse, &charges, from, end);
+    let limits = budget_limits(state, &billed, from);
+    let through = reach(&purse, &charges, &limits, from, end);
     if through > from {
         return Ok(usage(state, &billed, purse, &charges, Vec::new(), (from, through)));
+    }
+    let over_budget = used_up(&limits, &charges, from);
+    if !over_budget.is_empty() {
+        let stops = stops(view, &billed, |one| over_budget.contains(&one.project));
+        return Ok(Some(resources::stop_for_budgets(state, &stops, now)));
     }
     let respite_until = respite_until(state, view.policy());
     // A hold that ended in the respite holds nothing, although its end was due later than this.
@@ -205,14 +212,14 @@ fn pay_ahead(
         let kept = (idle.sum(), from.plus(seconds));
         return Ok(Some(suspend(view, from, now, kept).owing(owed)));
     }
-    let stops = exhausted_stops(view, &billed, &ended);
+    let stops = stops(view, &billed, |one| ended.resources.contains(&one.id));
     if !stops.is_empty() {
         return Ok(Some(resources::stop_exhausted(state, &stops, now)));
     }
     // Only stopped resources have no funds left. They cannot be stopped again and must not be lost
     // while the account has credit, so they are kept for free until then.
     charges.retain(|charge| !ended.resources.contains(charge.resource));
-    let through = reach(&purse, &charges, from, end);
+    let through = reach(&purse, &charges, &limits, from, end);
     let unpaid = ended.resources.iter().map(|id| (*id).clone()).collect();
     Ok(usage(state, &billed, purse, &charges, unpaid, (from, through)))
 }
@@ -244,11 +251,30 @@ fn usage(
 ) -> Option<DecisionOutcome> {
     let mut lines = pay(&mut purse, charges, from, through)?;
     lines.sort_by(|a, b| a.resource.cmp(&b.resource));
+    let projects = billed.iter().map(|one| (&one.resource.id, &one.resource.project)).collect();
+    let spends = spends(state, costs_of(&lines, from, &projects));
     let total = total(billed);
     let billed = (total != state.billed).then_some(total);
     let change =
         BillingChange::Usage { from, through, lines: BilledLines::Here(lines), billed, unpaid };
-    Some(DecisionOutcome::moving(change, purse.deltas()))
+    Some(DecisionOutcome::moving(change, purse.deltas()).spending(spends))
+}
+
+/// The budgets that stop something that runs at `from`.
+fn budget_limits<'a>(
+    state: &'a AccountState,
+    billed: &[BilledResource<'_>],
+    from: Timestamp,
+) -> Vec<BudgetLimit<'a>> {
+    let runs = |project: &ProjectId| {
+        let mut running = billed.iter().filter(|one| one.mode == BilledMode::Running);
+        running.any(|one| one.resource.project == *project)
+    };
+    let limit = |budget: &'a Budget| {
+        let left = budget.limit_in(from).filter(|_| runs(&budget.project))?;
+        Some(BudgetLimit { project: &budget.project, left })
+    };
+    state.budgets.iter().filter_map(limit).collect()
 }
 
 /// Whether there is credit that none of the exhausted resources may use. The account is then not
@@ -365,15 +391,16 @@ fn was_all_created_in_unpaid_trial(view: &AccountSnapshot<'_>) -> bool {
             .all(|resource| in_trial.contains(&resource.created_at))
 }
 
-fn exhausted_stops(
+/// The stops of what runs and is chosen, as many as one row takes.
+fn stops(
     view: &AccountSnapshot<'_>,
     billed: &[BilledResource<'_>],
-    ended: &ExhaustedResources<'_>,
+    is_chosen: impl Fn(&Resource) -> bool,
 ) -> Vec<ResourceStop> {
     let rated = rated_at(view.state());
     billed
         .iter()
-        .filter(|one| one.mode == BilledMode::Running && ended.resources.contains(&one.resource.id))
+        .filter(|one| one.mode == BilledMode::Running && is_chosen(one.resource))
         .take(RESOURCES_PER_ROW_MAX)
         .map(|one| ResourceStop {
             resource: one.resource.reference(),
@@ -476,6 +503,9 @@ fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome
             more = true;
             break;
         }
+        if state.used_up_budget(&resource.project, now).is_some() {
+            continue;
+        }
         let rate = resource.rate_at(view.prices(), rated)?;
         if purse.draw(&resource.sku, rate.for_seconds(end - now + reserve)).is_none() {
             continue;
@@ -505,7 +535,7 @@ fn purge_resources(view: &AccountSnapshot<'_>, now: Timestamp) -> DecisionOutcom
     let gone = deleted.iter().take(RESOURCES_PER_ROW_MAX).filter(|(gone_at, _)| *gone_at <= now);
     let resources: Vec<_> = gone
         .filter_map(|(_, id)| view.billables().resources.get(*id))
-        .map(crate::domain::resources::Resource::reference)
+        .map(Resource::reference)
         .collect();
     let purge_due = deleted.get(resources.len()).map(|(gone_at, _)| *gone_at);
     DecisionOutcome::of(ResourceChange::Purged { resources, deletion: None, purge_due })

@@ -101,6 +101,8 @@ codes! {
     /// The resource is in another condition than the request needs.
     WrongCondition = "wrong_condition", 409, "Conflict with the resource's current state";
     CreditTooLow = "credit_too_low", 402, "Insufficient credit";
+    /// The customer's own limit of a project's month.
+    BudgetExceeded = "budget_exceeded", 409, "Budget of the project reached";
     /// The hold was captured in full, released, has expired, or ended with its account.
     HoldEnded = "hold_ended", 409, "Hold ended";
     /// The monthly cap is below one refill.
@@ -235,6 +237,10 @@ impl From<&Refusal> for Problem {
             Refusal::CreditTooLow { required, available } => problem
                 .with("required", required.to_string())
                 .with("available", available.to_string()),
+            Refusal::BudgetExceeded { project, required, left } => problem
+                .with("project", project.to_string())
+                .with("required", required.to_string())
+                .with("available", left.to_string()),
             Refusal::AmountTooSmall { min } => problem.with("min", min.to_string()),
             Refusal::AmountTooLarge { max }
             | Refusal::RefundAboveCredit { credit: _, available: max }
@@ -244,6 +250,7 @@ impl From<&Refusal> for Problem {
             Refusal::ResourceQuota { max }
             | Refusal::ProjectQuota { max }
             | Refusal::TooManyHolds { max } => problem.with("max", *max),
+            Refusal::TooManyBudgets { max } => problem.with("max", *max),
             Refusal::BalanceTooHigh { max: _, room } => problem.with("max", room.to_string()),
             Refusal::TooManyPages { wait_seconds }
             | Refusal::TooManyNewPages { wait_seconds }
@@ -325,7 +332,8 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::UnknownResource { .. }
         | Refusal::UnknownCard
         | Refusal::UnknownMeter { .. }
-        | Refusal::UnknownHold { .. } => ProblemCode::NotFound,
+        | Refusal::UnknownHold { .. }
+        | Refusal::UnknownBudget { .. } => ProblemCode::NotFound,
         Refusal::UnknownSku { .. } => ProblemCode::UnknownSku,
         Refusal::AccountAlreadyOpen
         | Refusal::ResourceExists { .. }
@@ -366,11 +374,13 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         Refusal::TooManyRequests { .. } => ProblemCode::Throttled,
         Refusal::ResourceQuota { .. }
         | Refusal::ProjectQuota { .. }
-        | Refusal::TooManyHolds { .. } => ProblemCode::QuotaReached,
+        | Refusal::TooManyHolds { .. }
+        | Refusal::TooManyBudgets { .. } => ProblemCode::QuotaReached,
         Refusal::HoldEnded { .. } => ProblemCode::HoldEnded,
-        Refusal::HoldsNotYet | Refusal::RefundsNotYet | Refusal::ImportsNotYet => {
-            ProblemCode::Unavailable
-        }
+        Refusal::HoldsNotYet
+        | Refusal::BudgetsNotYet
+        | Refusal::RefundsNotYet
+        | Refusal::ImportsNotYet => ProblemCode::Unavailable,
         Refusal::BalanceTooHigh { .. } => ProblemCode::BalanceTooHigh,
         Refusal::BalanceChanged { .. } => ProblemCode::BalanceChanged,
         Refusal::TrialNotOffered
@@ -379,6 +389,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::TrialCardUsed => ProblemCode::TrialNotAllowed,
         Refusal::TrialLimit { .. } => ProblemCode::TrialLimit,
         Refusal::CreditTooLow { .. } => ProblemCode::CreditTooLow,
+        Refusal::BudgetExceeded { .. } => ProblemCode::BudgetExceeded,
         Refusal::CapBelowAmount { .. } => ProblemCode::CapBelowAmount,
         Refusal::TargetBelowThreshold { .. } => ProblemCode::AmountTooSmall,
         Refusal::CardRefused { .. } => ProblemCode::CardRefused,

@@ -443,7 +443,8 @@ impl Payments<'_> {
             | Change::Standing(_)
             | Change::Refill(_)
             | Change::Staff(_)
-            | Change::Hold(_) => return Ok(false),
+            | Change::Hold(_)
+            | Change::Budget(_) => return Ok(false),
         }
         match &event.cause {
             Cause::Command => Ok(true),

@@ -8,6 +8,7 @@ use super::event_detail::DomainEventDetail;
 use crate::domain::account::{AccountState, Standing, SuspensionReason};
 use crate::domain::credit_low::{counted_at, sure_credit};
 use crate::domain::event::{Change, GrantChange, RefillChange, RefillDecline};
+use crate::domain::ids::ProjectId;
 use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
 use crate::domain::row::Row;
@@ -27,6 +28,7 @@ pub struct CustomerNotice {
     ///   staff, which credit does not end
     /// - `TrialEnding`: the charge of the renewal, roughly, before tax. Without a renewal, the
     ///   smallest top-up that pays for a day
+    /// - `BudgetSpent`: the budget
     /// - `CardExpiring`, `CardExpired`, `TrialStarted`, `TrialEnded`, `Closed`, `Reopened`: `None`
     pub amount: Option<Usd>,
     /// When it takes effect (UTC). `None` if there is no such time:
@@ -39,6 +41,7 @@ pub struct CustomerNotice {
     /// - `DeletionDue`: now, the row's own time
     /// - `Deleted`: the last time to restore
     /// - `TrialStarted`, `TrialEnding`: the end of the trial
+    /// - `BudgetSpent`: the end of its month
     /// - `TrialEnded`, `Closed`, `Reopened`: `None`
     pub deadline: Option<Timestamp>,
     /// Where the customer can act.
@@ -54,6 +57,8 @@ pub enum NoticePlace {
     AddCredit,
     /// The section of the Billing page for refills and cards.
     Refill,
+    /// The page of a project.
+    Project(ProjectId),
     /// The invoice's page at Stripe.
     Invoice(String),
 }
@@ -113,6 +118,11 @@ pub(super) fn notice_of(
         }
         DomainEventDetail::TrialStarted { .. } => {
             (None, state.trial.as_ref().map(|trial| trial.ends_at), NoticePlace::Page)
+        }
+        DomainEventDetail::BudgetSpent { project, .. } => {
+            let budget = state.budgets.iter().find(|budget| budget.project.as_str() == project)?;
+            let place = NoticePlace::Project(budget.project.clone());
+            (Some(budget.amount), Some(budget.month.next_month()), place)
         }
         DomainEventDetail::TrialEnding { .. } => trial_ending(&event.change, state, policy)?,
         DomainEventDetail::TrialEnded {} if state.standing == Standing::Closed => return None,

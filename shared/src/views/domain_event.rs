@@ -8,19 +8,24 @@
 //! `views::family` has the events of each kind of row. Events that customers should read in a mail
 //! have a [`CustomerNotice`].
 
+use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::customer_notice::{CustomerNotice, notice_of};
 use super::family;
-use crate::domain::account::AccountState;
+use crate::domain::account::{AccountState, BudgetSpend};
 use crate::domain::credit_low::becomes_low;
 use crate::domain::event::RefillWant;
 use crate::domain::ids::AccountId;
+use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
 use crate::domain::row::Row;
 use crate::domain::row_format::RowFormat;
 
 pub use super::event_detail::{DomainEventDetail, DomainEventResource};
+
+/// The parts of a budget of which the customer is told, in percent, the highest first.
+const BUDGET_NOTICES: [u32; 2] = [100, 80];
 
 /// An event for the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,6 +76,7 @@ pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<DomainEve
     if tells_low(row, policy) {
         news.push(DomainEventDetail::CreditLow {});
     }
+    news.extend(row.event.spends.iter().filter_map(|spend| budget_spent(spend, &row.state)));
     let state = state_of(&row.state);
     news.into_iter()
         .enumerate()
@@ -84,6 +90,24 @@ pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<DomainEve
             news,
         })
         .collect()
+}
+
+/// A budget of which a row spends 80 or 100 percent. `state` is the state after the row.
+fn budget_spent(spend: &BudgetSpend, state: &AccountState) -> Option<DomainEventDetail> {
+    let budget = state.budget(&spend.project).filter(|budget| budget.month == spend.month)?;
+    let is_passed = |percent: &u32| {
+        let limit = budget.amount.decimal() * Decimal::from(*percent);
+        let is_reached = |spent: Usd| spent.decimal() * Decimal::ONE_HUNDRED >= limit;
+        is_reached(budget.spent) && !is_reached(budget.spent - spend.amount)
+    };
+    let percent = BUDGET_NOTICES.into_iter().find(is_passed)?;
+    Some(DomainEventDetail::BudgetSpent {
+        project: budget.project.to_string(),
+        percent,
+        amount: budget.amount.to_string(),
+        spent: budget.spent.to_string(),
+        then: if budget.stops { "stop" } else { "notice" },
+    })
 }
 
 /// Rows of format 2 do not record it and tell of it each time.

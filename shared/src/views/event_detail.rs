@@ -43,7 +43,10 @@ pub enum DomainEventDetail {
     ResourceStarted { resource: DomainEventResource },
     /// A deleted resource runs again and needs a new address.
     ResourceRestored { resource: DomainEventResource },
-    /// A resource was stopped: `requested`, `credit` or `start_failed`.
+    /// A project has spent 80 or 100 percent of its month's budget, or more. `then`: `stop` if what
+    /// runs in it is stopped at 100 percent, else `notice`.
+    BudgetSpent { project: String, percent: u32, amount: String, spent: String, then: &'static str },
+    /// A resource was stopped: `requested`, `credit`, `budget` or `start_failed`.
     ResourceStopped { resource: DomainEventResource, reason: &'static str },
     /// A resource was deleted. It can be restored for a while.
     ResourceDeleted { resource: DomainEventResource },
@@ -104,6 +107,7 @@ variant_names! {
         DomainEventDetail::RefillNeedsCustomer { .. } => "RefillNeedsCustomer",
         DomainEventDetail::CardExpiring { .. } => "CardExpiring",
         DomainEventDetail::CardExpired { .. } => "CardExpired",
+        DomainEventDetail::BudgetSpent { .. } => "BudgetSpent",
         DomainEventDetail::ResourceStarted { .. } => "ResourceStarted",
         DomainEventDetail::ResourceRestored { .. } => "ResourceRestored",
         DomainEventDetail::ResourceStopped { .. } => "ResourceStopped",

@@ -1,6 +1,7 @@
 //! The texts and domain events of each kind of row, by family of changes.
 
 mod billing;
+mod budget;
 mod grant;
 mod hold;
 mod payment;
@@ -47,6 +48,7 @@ pub(super) fn view_of(change: &Change) -> &dyn FamilyView {
         Change::Refill(change) => change,
         Change::Staff(change) => change,
         Change::Hold(change) => change,
+        Change::Budget(change) => change,
     }
 }
 

@@ -191,6 +191,7 @@ mod tests {
             warn_at: None,
             uses_up_credit: false,
             cuts: Vec::new(),
+            spends: Vec::new(),
         };
         let before = AccountState { next_seq: 7, paid: named("30"), ..AccountState::default() };
         let state = apply(&before, &event);

@@ -89,7 +89,10 @@ fn is_of_the_hourly_run(state: &AccountState, event: &Event) -> bool {
         Change::Billing(BillingChange::Metered { .. }) => true,
         Change::Billing(BillingChange::Usage { .. })
         | Change::Standing(StandingChange::Suspended { .. })
-        | Change::Resource(ResourceChange::Stopped { why: StopReason::Credit, .. }) => full_hour,
+        | Change::Resource(ResourceChange::Stopped {
+            why: StopReason::Credit | StopReason::Budget,
+            ..
+        }) => full_hour,
         Change::Grant(GrantChange::TrialOver { ended_at, .. }) => {
             full_hour && state.trial.as_ref().is_some_and(|trial| *ended_at < trial.ends_at)
         }

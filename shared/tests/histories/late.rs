@@ -35,6 +35,8 @@ fn is_the_same_at_any_time(action: &Action) -> bool {
         | Action::Hold { .. }
         | Action::ExtendHold { .. }
         | Action::ReleaseHold { .. }
+        | Action::SetBudget { .. }
+        | Action::RemoveBudget { .. }
         | Action::Refund { .. }
         | Action::Correct { .. }
         | Action::Import { .. }

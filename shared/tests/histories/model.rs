@@ -2,6 +2,7 @@
 //! every resource. The input is rows alone. The model knows the design, not the code. It uses no
 //! `apply` and no `Purse`, and has its own arithmetic in whole micro-dollars.
 
+mod budgets;
 mod holds;
 mod money;
 mod owed;
@@ -118,6 +119,7 @@ struct Charge {
 
 #[derive(Clone, Debug)]
 struct Thing {
+    project: String,
     sku: String,
     kind: String,
     agreed: Option<i128>,
@@ -138,6 +140,7 @@ struct Thing {
 /// One line to be paid, as the model expects it.
 struct Due<'a> {
     id: &'a str,
+    project: &'a str,
     sku: &'a str,
     mode: Mode,
     start: i64,
@@ -212,6 +215,9 @@ pub(crate) struct Model {
     holds: BTreeMap<u64, holds::OpenHold>,
     /// What has expired by then keeps nothing.
     held_from: i64,
+    /// What each month of a project has cost, in micro-dollars.
+    costs: BTreeMap<(String, i64), i64>,
+    budgets: BTreeMap<String, budgets::BudgetBook>,
     /// Holds that were captured after their end.
     late_captures: BTreeSet<u64>,
     /// Whether the last credit was spent or taken, and nothing is billed by time.
@@ -307,7 +313,8 @@ impl Model {
                 let (start, picos) = (from.max(phase.from), self.rate(thing, phase.mode, from));
                 let grants = self.eligible(&self.pots, &thing.sku, from).1.len();
                 let seconds = (through - start).max(0);
-                Some((grants, Due { id, sku: &thing.sku, mode: phase.mode, start, picos, seconds }))
+                let (project, sku, mode) = (&thing.project, &thing.sku, phase.mode);
+                Some((grants, Due { id, project, sku, mode, start, picos, seconds }))
             })
             .collect();
         due.sort_by(|(a, one), (b, other)| (a, one.id).cmp(&(b, other.id)));
@@ -348,6 +355,8 @@ impl Model {
         self.count_held_for(Some(event));
         self.holds(event, row.seq)?;
         self.lines(before, event, row.seq, at)?;
+        self.count_costs(event)?;
+        self.budgets(event, after)?;
         self.money(before, event, asked)?;
         self.cut_holds(event, after)?;
         self.standing(event, at)?;
@@ -394,6 +403,7 @@ fn new_thing(
     at: i64,
 ) -> Thing {
     Thing {
+        project: resource.project.as_str().to_owned(),
         sku: resource.sku.as_str().to_owned(),
         kind: resource.kind.as_str().to_owned(),
         agreed: resource.rate.map(picos),

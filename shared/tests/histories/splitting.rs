@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tollgate::domain::account::AccountState;
 use tollgate::domain::funds::Purse;
-use tollgate::domain::ids::{ResourceId, Sku};
+use tollgate::domain::ids::{ProjectId, ResourceId, Sku};
 use tollgate::domain::money::{Rate, Usd};
 use tollgate::domain::settle::period::{PeriodCharge, pay, sum};
 use tollgate::domain::timestamp::Timestamp;
@@ -33,14 +33,21 @@ fn total(charges: &[PeriodCharge<'_>], from: Timestamp, through: Timestamp) -> O
 fn splitting_a_period_changes_a_line_by_one_micro_at_most() {
     let strategy = (vec(rate(), 1..8), 1_i64..=3_600, 0_i64..=3_600);
     let check = |(rates, seconds, split): (Vec<Rate>, i64, i64)| {
-        let (id, sku): (ResourceId, Sku) = match ("r".parse(), "vm".parse()) {
-            (Ok(id), Ok(sku)) => (id, sku),
+        let named = ("r".parse(), "p".parse(), "vm".parse());
+        let (id, project, sku): (ResourceId, ProjectId, Sku) = match named {
+            (Ok(id), Ok(project), Ok(sku)) => (id, project, sku),
             _ => return Err(TestCaseError::fail("an id cannot be parsed")),
         };
         let from = Timestamp::default();
         let charges: Vec<PeriodCharge<'_>> = rates
             .iter()
-            .map(|rate| PeriodCharge { resource: &id, sku: &sku, rate: *rate, since: from })
+            .map(|rate| PeriodCharge {
+                resource: &id,
+                project: &project,
+                sku: &sku,
+                rate: *rate,
+                since: from,
+            })
             .collect();
         let (middle, through) = (from.plus(split.min(seconds)), from.plus(seconds));
         let whole = total(&charges, from, through);

@@ -126,6 +126,15 @@ pub(crate) enum Action {
     ReleaseHold {
         which: u8,
     },
+    /// One of the two projects may cost so many micro-dollars a month.
+    SetBudget {
+        project: u8,
+        micros: i64,
+        stops: u8,
+    },
+    RemoveBudget {
+        project: u8,
+    },
     StartTrial {
         card: u8,
     },
@@ -238,6 +247,7 @@ enum Group {
     Resources,
     Meters,
     Holds,
+    Budgets,
     Trial,
     Refill,
     Back,
@@ -297,6 +307,12 @@ const ACTIONS: &[(u32, Group, Make)] = &[
         seconds: [600, 3_600, 86_400, 1][usize::from(b % 4)],
     }),
     (1, Group::Holds, |a, _| Action::ReleaseHold { which: byte(a, 12) }),
+    (4, Group::Budgets, |a, b| Action::SetBudget {
+        project: byte(a, 3),
+        micros: [1_000_000, 300_000, 5_000_000, 1, 2_345_678, 0, 40_000_000][usize::from(b % 7)],
+        stops: byte(b / 7, 4).min(1),
+    }),
+    (1, Group::Budgets, |a, _| Action::RemoveBudget { project: byte(a, 3) }),
     (2, Group::Trial, |a, _| Action::StartTrial { card: byte(a, 6) }),
     (3, Group::Refill, |a, b| Action::SetRefill {
         terms: byte(a, 10),
@@ -445,6 +461,7 @@ fn factor(flavour: Flavour, group: Group) -> u32 {
         | (Flavour::Standing, Group::Standing) => 6,
         (_, Group::Resources | Group::Money) => 3,
         (Flavour::Grants | Flavour::MoneyBack | Flavour::Usage, Group::Holds) => 3,
+        (Flavour::Resources, Group::Budgets) => 3,
         _ => 1,
     }
 }

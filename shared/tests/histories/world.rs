@@ -4,6 +4,7 @@
 //! appended and checked. The modules carry out the actions.
 
 mod actions;
+mod budgets;
 mod holds;
 mod money;
 mod refills;

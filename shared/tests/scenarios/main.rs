@@ -14,6 +14,7 @@
 )]
 
 mod architecture;
+mod budgets;
 mod deletion;
 mod disputes;
 mod holds;

@@ -25,7 +25,7 @@ fn told(row: &Row) -> Vec<DomainEvent> {
 }
 
 /// `time name amount by deadline at place` of every customer notice.
-fn warnings(world: &World) -> Vec<String> {
+pub(crate) fn warnings(world: &World) -> Vec<String> {
     let shown = |notice: DomainEvent| {
         let warning = notice.warning?;
         let amount = warning.amount.map_or("-".to_owned(), |amount| amount.to_string());
@@ -35,6 +35,7 @@ fn warnings(world: &World) -> Vec<String> {
             NoticePlace::Page => "page".to_owned(),
             NoticePlace::AddCredit => "add-credit".to_owned(),
             NoticePlace::Refill => "refill".to_owned(),
+            NoticePlace::Project(project) => format!("projects/{project}"),
             NoticePlace::Invoice(url) => url,
         };
         Some(format!(

@@ -525,11 +525,12 @@ fn show(event: &Event, after: &AccountState) -> String {
         Change::Standing(StandingChange::Suspended { as_of, .. }) => {
             row += &format!(" as of {}", &as_of.to_string()[11..19]);
         }
-        Change::Resource(ResourceChange::Stopped {
-            resources, why: StopReason::Credit, ..
-        }) => {
+        Change::Resource(ResourceChange::Stopped { resources, why, .. })
+            if *why != StopReason::Requested =>
+        {
             let ids: Vec<&str> = resources.iter().map(|resource| resource.id.as_str()).collect();
-            row += &format!(" out of funds: {}", ids.join(" "));
+            let of = if *why == StopReason::Budget { "budget" } else { "funds" };
+            row += &format!(" out of {of}: {}", ids.join(" "));
         }
         _ => {}
     }

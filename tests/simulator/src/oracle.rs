@@ -4,13 +4,14 @@
 //! - [`account`] takes the rows of an account and asks the others what each must say.
 //! - [`time`] bills what runs and is kept, at [`prices`], and [`failed_starts`] gives it back.
 //! - [`funds`] are paid credit and grants. [`payments`] fill them, and refunds and disputes take back.
-//! - [`holds`] keep parts of the funds, and bill what was used under them.
+//! - [`holds`] keep parts of the funds, and bill what was used under them. [`budgets`] end projects.
 //! - [`owed`], [`standing`] and [`schedule`] say what lack of credit leads to, and when.
 //! - [`hashes`], [`causes`], [`charges`], [`captured`] and [`published`] check rows against what is
 //!   outside.
 
 pub mod account;
 pub mod amounts;
+pub mod budgets;
 pub mod captured;
 pub mod causes;
 pub mod charges;

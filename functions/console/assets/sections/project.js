@@ -23,6 +23,7 @@ import {
   toggle,
 } from '../ui.js';
 import * as units from '../units.js';
+import { budgetCard, explainRefusal, isOver, spentOf, usedUp } from './budget.js';
 
 const STATES = {
   new: ['New', ''],
@@ -54,7 +55,9 @@ export function project(host, context, id) {
   const path = `v1/projects/${encodeURIComponent(id)}`;
   const problems = outlet();
   const figures = h('dl', { class: 'facts inline' });
+  const warning = h('div', { class: 'outlet' });
   const place = h('div');
+  const budget = context.isSummary ? null : budgetCard(path, changed);
   const load = async () => {
     const [name, resources, bill, balance] = await Promise.all([
       context.name ?? read(path).then((found) => found.name),
@@ -73,8 +76,10 @@ export function project(host, context, id) {
       fill(
         figures,
         fact('Current rate', perHour(money.sum(resources.map((each) => each.cost_per_hour))), 'project-rate'),
-        fact('This month', bill ? money.cost(bill.total) : money.cost(context.monthTotal ?? '0'), 'project-month'),
+        fact('This month', bill?.budget ? spentOf(bill.budget) : money.cost(bill?.total ?? context.monthTotal ?? '0'), 'project-month'),
       );
+      warn(bill?.budget, found);
+      if (bill) budget?.show(bill);
       return resources.length
         ? list(found, bill)
         : empty('No resources yet', 'Resources are billed by the second and paid an hour ahead.');
@@ -83,7 +88,7 @@ export function project(host, context, id) {
   );
   context.onMoved(reload);
 
-  const starter = startForm(`${path}/resources`, id, changed);
+  const starter = startForm(`${path}/resources`, id, changed, explained);
   const heading = (name) => {
     section
       .querySelector('h2')
@@ -96,6 +101,7 @@ export function project(host, context, id) {
     { id: `project-${id}`, testid: 'project', actions: whileOpen(starter.opener, context.signal) },
     figures,
     whileOpen(starter.form, context.signal),
+    warning,
     problems.element,
     place,
   );
@@ -106,8 +112,29 @@ export function project(host, context, id) {
     host,
     h('p', { class: 'crumb' }, link('\u2190 All projects', '#projects')),
     section,
+    whileOpen(budget.element, context.signal),
     monthly(path, context),
   );
+
+  /** The way to another budget: its form, or the page that has it. */
+  function raise(testid) {
+    const label = 'Raise the budget';
+    return context.isSummary
+      ? link(label, `#projects/${encodeURIComponent(id)}`, { kind: 'button', testid, describe: `${label} of ${context.name}` })
+      : button(label, budget.edit, { testid });
+  }
+
+  function warn(limits, { resources, balance }) {
+    const isRunning = resources.some(({ state }) => state === 'running');
+    const isWarned = isOver(limits, isRunning) && !isClosed(balance);
+    fill(warning, isWarned && usedUp(isRunning, raise('budget-raise')));
+  }
+
+  /** A refusal to start a resource, with what helps. The warning offers it already. */
+  function explained(problem, name) {
+    explainRefusal(problem, name, warning.hasChildNodes() ? null : raise('problem-raise-budget'));
+    return short(problem, name);
+  }
 
   function changed(text) {
     announce(text);
@@ -160,7 +187,7 @@ export function project(host, context, id) {
             await write('POST', `${target}/${verb}`);
             changed(`${each.name} ${done}.`);
           } catch (problem) {
-            problems.show(short(problem, each.name));
+            problems.show(explained(problem, each.name));
             problems.element.scrollIntoView({ block: 'nearest' });
           }
         },
@@ -217,7 +244,7 @@ function short(problem, name) {
   return problem;
 }
 
-function startForm(path, id, changed) {
+function startForm(path, id, changed, explained) {
   const name = field(
     'Name',
     h('input', { id: `new-name-${id}`, testid: 'resource-name', maxlength: 100, autocomplete: 'off', required: true }),
@@ -300,7 +327,7 @@ function startForm(path, id, changed) {
         show(false);
         changed(`${label} was added.`);
       } catch (problem) {
-        problems.show(short(problem, label));
+        problems.show(explained(problem, label));
       }
     });
   }

@@ -6,8 +6,9 @@ import { spendingChart } from '../chart.js';
 import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { count, daysAgo, month, monthName, span } from '../time.js';
-import { announce, button, busy, card, empty, field, link, loading, outlet, row, table } from '../ui.js';
+import { announce, button, busy, card, empty, field, link, loading, outlet, pill, row, table } from '../ui.js';
 import * as units from '../units.js';
+import { isOver, spentOf } from './budget.js';
 import { project } from './project.js';
 import { returning } from './returning.js';
 
@@ -26,14 +27,17 @@ export function view(host, context) {
       readAll('v1/projects', { limit: 200 }),
       read('v1/spending', { by: 'project' }).catch(() => null),
     ]);
-    return { projects, spent };
+    // Projects that show their resources read their budgets themselves.
+    const isRead = projects.length > OPEN_MAX;
+    const budgets = isRead ? await read('v1/budgets').then(({ items }) => items).catch(() => []) : [];
+    return { projects, spent, budgets };
   };
   const reload = loading(
     place,
     load,
-    ({ projects, spent }) =>
+    ({ projects, spent, budgets }) =>
       projects.length
-        ? projects.map((each, index) => summary(context, each, spent, index < OPEN_MAX))
+        ? projects.map((each, index) => summary(context, each, spent, budgets, index < OPEN_MAX))
         : empty('No projects yet', 'A project groups your resources. Create a project to get started.'),
     5,
   );
@@ -42,7 +46,7 @@ export function view(host, context) {
   return undefined;
 }
 
-function summary(context, { id, name }, spent, isOpen) {
+function summary(context, { id, name }, spent, budgets, isOpen) {
   const href = `#projects/${encodeURIComponent(id)}`;
   const total = spent?.items.find((item) => item.key === id)?.amount ?? '0.00';
   if (isOpen) {
@@ -51,11 +55,19 @@ function summary(context, { id, name }, spent, isOpen) {
     project(inside, { ...context, onMoved: () => {}, isSummary: true, monthTotal: spent ? total : null, name }, id);
     return inside;
   }
+  const budget = budgets.find((each) => each.project === id);
+  const cost = spent ? money.cost(total) : '\u2014';
   return h(
     'section',
     { class: 'card slim', testid: 'project-row', 'data-id': id },
     h('h2', {}, link(name, href)),
-    h('span', { class: 'hint' }, 'This month ', h('strong', { class: 'num' }, spent ? money.cost(total) : '\u2014')),
+    h(
+      'span',
+      { class: 'hint' },
+      'This month ',
+      h('strong', { class: 'num' }, budget ? spentOf(budget) : cost),
+      isOver(budget, true) && [' ', pill('Budget used up', 'warn')],
+    ),
   );
 }
 

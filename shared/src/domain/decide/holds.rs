@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::budgets::check_room;
 use super::{DecisionOutcome, check_settled, check_standing};
 use crate::domain::account::AccountState;
 use crate::domain::command::CapturedUsage;
@@ -36,6 +37,7 @@ pub(super) fn hold(
     if state.holds.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
         return Err(Refusal::TooManyHolds { max });
     }
+    check_room(state, project, amount, now)?;
     let expires_at = expiry(seconds, now);
     let shares = shares(state, skus, amount, expires_at, now)?;
     let (project, skus) = (project.clone(), skus.clone());
@@ -58,6 +60,9 @@ pub(super) fn extend(
     let expires_at = expiry(seconds, now);
     let mut without = state.clone();
     without.end_hold(id);
+    if let Some(project) = &hold.project {
+        check_room(&without, project, hold.amount(), now)?;
+    }
     let shares = shares(&without, skus, hold.amount(), expires_at, now)?;
     Ok(DecisionOutcome::of(HoldChange::HoldExtended { hold: id, expires_at, shares }))
 }

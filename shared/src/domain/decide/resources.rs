@@ -1,7 +1,8 @@
 //! Decisions about resources: start, stop, delete, restore and failed starts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::budgets::check_room;
 use super::{
     DecisionOutcome, RESOURCES_PER_ROW_MAX, check_reason, check_settled, check_standing,
     respite_until,
@@ -9,6 +10,7 @@ use super::{
 use crate::domain::account::{
     AccountState, BilledTotals, Grant, GrantKind, Standing, SuspensionReason, TrialPhase,
 };
+use crate::domain::budgets::{costs_of, spends};
 use crate::domain::command::{
     EndedStart, PastCharge, PastChargeKind, ResourceStart, ResourceStop, StartFailure,
 };
@@ -16,7 +18,7 @@ use crate::domain::event::{
     BilledLines, ResourceChange, ResourceLine, StandingChange, StartKind, StopReason,
 };
 use crate::domain::funds::{Fund, FundShare, Purse};
-use crate::domain::ids::{ResourceId, Sku};
+use crate::domain::ids::{ProjectId, ResourceId, Sku};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::policy::Policy;
 use crate::domain::refill::SERVICE;
@@ -59,6 +61,7 @@ pub(super) fn start(
     check_trial_limit(state, starts, policy)?;
 
     let through = state.paid_through().unwrap_or_else(|| now.hour().end());
+    check_budgets(state, starts, through, now)?;
     let mut purse = Purse::within_period(state, now);
     let mut billed = state.billed.clone();
     let mut lines = Vec::new();
@@ -99,6 +102,21 @@ pub(super) fn start(
         billed,
     };
     Ok(DecisionOutcome::moving(change, purse.deltas()))
+}
+
+/// Checks that the budgets of their projects leave room for these starts.
+fn check_budgets(
+    state: &AccountState,
+    starts: &[ResourceStart],
+    through: Timestamp,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let mut costs: BTreeMap<&ProjectId, Usd> = BTreeMap::new();
+    for start in starts {
+        *costs.entry(&start.resource.project).or_default() +=
+            added_rate(state, start).for_seconds(through - now);
+    }
+    costs.into_iter().try_for_each(|(project, cost)| check_room(state, project, cost, now))
 }
 
 /// The credit that these starts need, in USD, up to the cent: for the `seconds` that are left of the
@@ -222,6 +240,8 @@ pub(super) fn suspend(
     let note = Some(check_reason(reason)?);
     check_standing_for_suspension(state)?;
     let stopped = StoppedResources::plan(state, stops, now);
+    let projects = stops.iter().map(|stop| (&stop.resource.id, &stop.resource.project)).collect();
+    let spends = spends(state, costs_of(&stopped.lines, now, &projects));
     let change = StandingChange::Suspended {
         as_of: now,
         reason: SuspensionReason::Staff,
@@ -230,7 +250,8 @@ pub(super) fn suspend(
         lines: BilledLines::Here(stopped.lines),
         note,
     };
-    Ok(DecisionOutcome::moving(change, stopped.purse.deltas()).owing(stopped.owed))
+    let outcome = DecisionOutcome::moving(change, stopped.purse.deltas());
+    Ok(outcome.owing(stopped.owed).spending(spends))
 }
 
 pub(super) fn check_suspended_by_staff(state: &AccountState) -> Result<(), Refusal> {
@@ -546,4 +567,20 @@ pub(crate) fn stop_exhausted(
         billed: stopped.billed,
     };
     DecisionOutcome::of(change).owing(stopped.owed)
+}
+
+/// Stops what runs in projects whose budgets are used up. Only `settle` calls it. What ran after that
+/// instant, because the trigger is late, is the operator's loss, in a respite, too.
+pub(crate) fn stop_for_budgets(
+    state: &AccountState,
+    stops: &[ResourceStop],
+    now: Timestamp,
+) -> DecisionOutcome {
+    DecisionOutcome::of(ResourceChange::Stopped {
+        resources: references(stops),
+        why: StopReason::Budget,
+        as_of: state.paid_through().unwrap_or(now),
+        lines: BilledLines::none(),
+        billed: StoppedResources::plan(state, stops, now).billed,
+    })
 }

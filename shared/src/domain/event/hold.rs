@@ -91,11 +91,15 @@ impl HoldChange {
 impl ChangeFamily for HoldChange {
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         match self {
-            HoldChange::Held { expires_at, shares, .. } => next.holds.push(Hold {
-                id: HoldId::of_row(row.seq),
-                expires_at: *expires_at,
-                shares: shares.clone(),
-            }),
+            HoldChange::Held { project, expires_at, shares, .. } => {
+                let budget = next.budget(project).map(|budget| budget.project.clone());
+                next.holds.push(Hold {
+                    id: HoldId::of_row(row.seq),
+                    expires_at: *expires_at,
+                    shares: shares.clone(),
+                    project: budget,
+                });
+            }
             HoldChange::HoldExtended { hold, expires_at, shares } => {
                 next.set_held(*hold, shares);
                 for one in next.holds.iter_mut().filter(|one| one.id == *hold) {

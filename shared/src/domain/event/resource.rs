@@ -239,4 +239,6 @@ pub enum StopReason {
     Requested,
     /// The funds for these resources are spent, while other funds are not.
     Credit,
+    /// The budgets of their projects are used up.
+    Budget,
 }

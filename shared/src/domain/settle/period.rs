@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::event::ResourceLine;
 use crate::domain::funds::{Fund, Purse};
-use crate::domain::ids::{ResourceId, Sku};
+use crate::domain::ids::{ProjectId, ResourceId, Sku};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::resources::BilledResource;
 use crate::domain::timestamp::Timestamp;
@@ -13,6 +13,8 @@ use crate::domain::timestamp::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeriodCharge<'a> {
     pub resource: &'a ResourceId,
+    /// Determines which budget pays.
+    pub project: &'a ProjectId,
     /// Determines which grants may pay.
     pub sku: &'a Sku,
     /// In USD per hour.
@@ -26,6 +28,7 @@ impl<'a> From<&BilledResource<'a>> for PeriodCharge<'a> {
         let resource = billed.resource;
         PeriodCharge {
             resource: &resource.id,
+            project: &resource.project,
             sku: &resource.sku,
             rate: billed.rate,
             since: resource.since,
@@ -51,6 +54,34 @@ impl PeriodCharge<'_> {
         }
         self.cost(from, through).max(Usd::from_micros(1))
     }
+}
+
+/// What a budget leaves for a period of a project in which something runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetLimit<'a> {
+    pub project: &'a ProjectId,
+    /// In USD. Below zero if the budget was exceeded.
+    pub left: Usd,
+}
+
+impl BudgetLimit<'_> {
+    /// Whether it covers what the project costs. What is free needs no budget.
+    fn covers(&self, charges: &[PeriodCharge<'_>], from: Timestamp, through: Timestamp) -> bool {
+        let of_project = charges.iter().filter(|charge| charge.project == self.project);
+        let needed: Usd = of_project.map(|charge| charge.needed(from, through)).sum();
+        needed.is_zero() || needed <= self.left
+    }
+}
+
+/// The projects whose budgets do not cover one more second at `from`.
+#[must_use]
+pub fn used_up<'a>(
+    limits: &[BudgetLimit<'a>],
+    charges: &[PeriodCharge<'_>],
+    from: Timestamp,
+) -> BTreeSet<&'a ProjectId> {
+    let ends = limits.iter().filter(|limit| !limit.covers(charges, from, from.plus(1)));
+    ends.map(|limit| limit.project).collect()
 }
 
 /// Sorts lines in payment order: fewest eligible grants first (they have the fewest alternatives),
@@ -87,7 +118,7 @@ pub fn pay(
         .collect()
 }
 
-/// How far the credit reaches: the last instant up to `end` for which the sum of the *rounded*
+/// How far credit and budgets reach: the last instant up to `end` for which the sum of the *rounded*
 /// lines, spread over the eligible funds, still fits. Returns `from` if not even a second fits.
 ///
 /// A longer period never leaves more in any fund (each line's rounded cost grows with time, and a
@@ -97,12 +128,15 @@ pub fn pay(
 pub fn reach(
     purse: &Purse<'_>,
     charges: &[PeriodCharge<'_>],
+    limits: &[BudgetLimit<'_>],
     from: Timestamp,
     end: Timestamp,
 ) -> Timestamp {
     let fits = |through: Timestamp| {
         let mut trial = purse.clone();
-        charges.iter().all(|charge| trial.draw(charge.sku, charge.needed(from, through)).is_some())
+        let mut lines = charges.iter();
+        lines.all(|charge| trial.draw(charge.sku, charge.needed(from, through)).is_some())
+            && limits.iter().all(|limit| limit.covers(charges, from, through))
     };
     if fits(end) {
         return end;
@@ -207,11 +241,13 @@ mod tests {
         };
         let ids: Vec<(ResourceId, Sku)> =
             lines.iter().map(|(id, sku, _)| (named(id), named(sku))).collect();
+        let project: ProjectId = named("p");
         let mut charges: Vec<PeriodCharge<'_>> = ids
             .iter()
             .zip(lines)
             .map(|((resource, sku), (_, _, rate))| PeriodCharge {
                 resource,
+                project: &project,
                 sku,
                 rate: named(rate),
                 since: at(0),
@@ -219,7 +255,7 @@ mod tests {
             .collect();
         let purse = Purse::for_new_period(&state, at(0));
         order(&mut charges, &purse);
-        let through = reach(&purse, &charges, at(0), at(3600));
+        let through = reach(&purse, &charges, &[], at(0), at(3600));
         assert_eq!(through - at(0), expected);
         assert!(pay(&mut purse.clone(), &charges, at(0), at(expected)).is_some());
     }

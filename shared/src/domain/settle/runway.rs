@@ -10,7 +10,8 @@ use crate::domain::settle::period::{PeriodCharge, order, pay, reach};
 use crate::domain::snapshot::AccountSnapshot;
 use crate::domain::timestamp::{HOUR, Timestamp};
 
-/// How long the credit lasts with no top-up, no refill, no start or stop, and no new price.
+/// How long the credit lasts with no top-up, no refill, no start or stop, and no new price. A budget
+/// that stops something on the way makes it last longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreditRunway {
     /// The current total rate, in USD per hour.
@@ -93,7 +94,7 @@ fn zero_at(
         let mut purse = Purse::for_new_period(&ahead, from);
         order(&mut charges, &purse);
         let end = from.hour().end();
-        let through = reach(&purse, &charges, from, end);
+        let through = reach(&purse, &charges, &[], from, end);
         if through < end {
             return Some(through);
         }

@@ -55,6 +55,7 @@ impl FamilyView for ResourceChange {
                 let reason = match why {
                     StopReason::Requested => "requested",
                     StopReason::Credit => "credit",
+                    StopReason::Budget => "budget",
                 };
                 let stopped = resources.iter().map(|resource| DomainEventDetail::ResourceStopped {
                     resource: resource.into(),

@@ -20,6 +20,8 @@ pub(super) struct OpenHold {
     skus: BTreeSet<String>,
     /// Fund and amount, in the order in which they pay.
     pub(super) shares: Vec<(u32, i64)>,
+    /// The project, if it had a budget when the hold was made.
+    pub(super) counted_for: Option<String>,
 }
 
 impl Model {
@@ -44,7 +46,8 @@ impl Model {
 
     fn hold_row(&mut self, change: &HoldChange, seq: u64, at: i64) -> Check {
         match change {
-            HoldChange::Held { skus, expires_at, shares, .. } => {
+            HoldChange::Held { project, skus, expires_at, shares } => {
+                let project = project.as_str().to_owned();
                 let skus: BTreeSet<String> =
                     skus.iter().map(|sku| sku.as_str().to_owned()).collect();
                 let expires = expires_at.seconds();
@@ -52,7 +55,10 @@ impl Model {
                 ensure!((1..=DAY).contains(&(expires - at)), "held until {expires}");
                 let shares = self.held_as_expected(&skus, shares, expires)?;
                 ensure!(shares.iter().any(|(_, part)| *part > 0), "nothing is held");
-                self.holds.insert(seq, OpenHold { expires, skus, shares });
+                let amount: i64 = shares.iter().map(|(_, part)| part).sum();
+                self.check_within_budget(&project, amount, at)?;
+                let counted_for = Some(project).filter(|it| self.budgets.contains_key(it));
+                self.holds.insert(seq, OpenHold { expires, skus, shares, counted_for });
             }
             HoldChange::HoldExtended { hold, expires_at, shares } => {
                 let Some(old) = self.holds.remove(&hold.seq()) else {
@@ -64,6 +70,9 @@ impl Model {
                 let expires = expires_at.seconds();
                 let shares = self.held_as_expected(&old.skus, shares, expires)?;
                 ensure!(amount(&shares) == amount(&old.shares), "{hold} changed its amount");
+                if let Some(project) = &old.counted_for {
+                    self.check_within_budget(project, amount(&shares), at)?;
+                }
                 self.holds.insert(hold.seq(), OpenHold { expires, shares, ..old });
             }
             HoldChange::HoldCaptured { hold, lines, left } => {

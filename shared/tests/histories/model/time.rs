@@ -63,6 +63,14 @@ impl Model {
                             "stopped, although a further second could be paid"
                         );
                         ensure!(!is_held(before, at), "stopped although a refill is under way");
+                        self.check_budgets_fit(as_of)?;
+                        as_of
+                    }
+                    StopReason::Budget => {
+                        let as_of = paid_through.unwrap_or(at);
+                        ensure!(as_of <= at, "stopped for a budget before {as_of}");
+                        ensure!(here(lines)?.is_empty(), "a stop for a budget gives back");
+                        self.check_stopped_for_budget(&ids, as_of)?;
                         as_of
                     }
                 };
@@ -232,6 +240,13 @@ impl Model {
             self.things.insert(id.to_owned(), thing);
             self.use_up(&line.shares);
         }
+        let mut costs = BTreeMap::<&str, i64>::new();
+        for (resource, line) in resources.iter().zip(lines) {
+            *costs.entry(resource.project.as_str()).or_default() -= micros(line.amount);
+        }
+        for (project, amount) in costs {
+            self.check_within_budget(project, amount, at)?;
+        }
         let services = self.things.values().filter(|thing| {
             thing.kind == "service" && thing.phase.is_some_and(|phase| phase.mode == Mode::Running)
         });
@@ -280,6 +295,7 @@ impl Model {
             );
         }
         ensure!(self.fits(&due, from, through), "the funds reach less far than {through}");
+        ensure!(self.budgets_fit(&due, from, through), "a budget ends before {through}");
         let Some(spread) = self.spread(&due, from, through) else {
             return Err(format!("the funds do not cover [{from}, {through})"));
         };
@@ -314,7 +330,9 @@ impl Model {
             );
         }
         ensure!(
-            through == hour_end(from) || !self.fits(&due, from, through + 1),
+            through == hour_end(from)
+                || !self.fits(&due, from, through + 1)
+                || !self.budgets_fit(&due, from, through + 1),
             "paid to {through} only, although a further second could be paid"
         );
         let covered: Vec<(String, i64, i128, bool)> = due
@@ -501,6 +519,7 @@ impl Model {
                     "suspended, although a further second could be paid"
                 );
                 ensure!(!is_held(before, at), "suspended although a refill is under way");
+                self.check_budgets_fit(as_of)?;
             }
             SuspensionReason::Staff => {
                 let ids: Vec<String> = self.billed().cloned().collect();
@@ -675,6 +694,10 @@ impl Model {
             ensure!(
                 paid_through.is_none_or(|through| through <= at),
                 "{id} came back at {at} and is not charged before {paid_through:?}"
+            );
+            ensure!(
+                !self.is_over_budget(&known.project, at),
+                "{id} came back, and its budget is used up"
             );
             let picos = self.rate(known, Mode::Running, at);
             if let Some(thing) = self.things.get_mut(*id) {

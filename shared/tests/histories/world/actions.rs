@@ -52,6 +52,7 @@ impl World {
             | Action::CaptureHold { .. }
             | Action::ExtendHold { .. }
             | Action::ReleaseHold { .. } => self.hold(action),
+            Action::SetBudget { .. } | Action::RemoveBudget { .. } => self.budget(action),
             Action::SetRefill { .. }
             | Action::FollowCards { .. }
             | Action::RefillNow

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use tollgate::domain::command::{CapturedUsage, Command};
 use tollgate::domain::event::{Change, HoldChange};
 use tollgate::domain::holds::HoldId;
-use tollgate::domain::ids::Sku;
+use tollgate::domain::ids::{ProjectId, Sku};
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::usage::UsageLabels;
 
+use super::budgets::project_of;
 use super::{METERED, World, id};
 use crate::model::{Asked, ensure};
 use crate::steps::Action;
@@ -19,23 +20,23 @@ impl World {
         let none = Asked::default();
         match *action {
             Action::Hold { micros, seconds, skus } => {
-                let (project, skus) = (id("p")?, held_skus(skus)?);
+                let (project, skus) = (project_of(skus)?, held_skus(skus)?);
                 let amount = Usd::from_micros(micros);
                 self.command(&Command::Hold { project, skus, amount, seconds }, none)
             }
             Action::ExtendHold { which, seconds } => {
-                let Some((hold, skus)) = self.made(which) else { return Ok(None) };
+                let Some((hold, _, skus)) = self.made(which) else { return Ok(None) };
                 let refusal = self.command(&Command::ExtendHold { hold, skus, seconds }, none)?;
                 ensure!(refusal.is_some() || self.is_open(hold), "{hold} is extended and not open");
                 Ok(refusal)
             }
             Action::ReleaseHold { which } => {
-                let Some((hold, _)) = self.made(which) else { return Ok(None) };
+                let Some((hold, _, _)) = self.made(which) else { return Ok(None) };
                 self.command(&Command::ReleaseHold { hold }, none)
             }
             Action::CaptureHold { which, units, part } => {
-                let Some((hold, skus)) = self.made(which) else { return Ok(None) };
-                let usage = self.used(&skus, units)?;
+                let Some((hold, project, skus)) = self.made(which) else { return Ok(None) };
+                let usage = self.used(&project, &skus, units)?;
                 // As the function does: what is over takes one capture more, unless it was captured.
                 self.settle()?;
                 let command = if self.is_open(hold) {
@@ -55,18 +56,18 @@ impl World {
     }
 
     /// Any hold that was made, open ones first.
-    fn made(&self, which: u8) -> Option<(HoldId, BTreeSet<Sku>)> {
-        let mut made: Vec<(HoldId, BTreeSet<Sku>)> = self
+    fn made(&self, which: u8) -> Option<(HoldId, ProjectId, BTreeSet<Sku>)> {
+        let mut made: Vec<(HoldId, ProjectId, BTreeSet<Sku>)> = self
             .rows
             .iter()
             .filter_map(|row| match &row.event.change {
-                Change::Hold(HoldChange::Held { skus, .. }) => {
-                    Some((HoldId::of_row(row.seq), skus.clone()))
+                Change::Hold(HoldChange::Held { project, skus, .. }) => {
+                    Some((HoldId::of_row(row.seq), project.clone(), skus.clone()))
                 }
                 _ => None,
             })
             .collect();
-        made.sort_by_key(|(hold, _)| (!self.is_open(*hold), std::cmp::Reverse(hold.seq())));
+        made.sort_by_key(|(hold, _, _)| (!self.is_open(*hold), std::cmp::Reverse(hold.seq())));
         let count = made.len();
         made.into_iter().nth(usize::from(which) % count.max(1))
     }
@@ -84,12 +85,17 @@ impl World {
         })
     }
 
-    fn used(&self, skus: &BTreeSet<Sku>, units: u32) -> Result<Vec<CapturedUsage>, String> {
+    fn used(
+        &self,
+        project: &ProjectId,
+        skus: &BTreeSet<Sku>,
+        units: u32,
+    ) -> Result<Vec<CapturedUsage>, String> {
         let mut usage = Vec::new();
         for sku in skus.iter().take(usize::from(units > 0) * 2) {
             let price = self.prices.at(sku, self.now).ok_or("a SKU has no price")?;
             usage.push(CapturedUsage {
-                project: id("p")?,
+                project: project.clone(),
                 sku: sku.clone(),
                 labels: UsageLabels::default(),
                 quantity: id(&(units * 7).to_string())?,

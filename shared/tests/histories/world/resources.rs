@@ -11,6 +11,7 @@ use tollgate::domain::resolve::{self, NewResource, OwnedProject};
 use tollgate::domain::resources::{Resource, ResourceStatus};
 use tollgate::domain::usage::{UsageKey, UsageLabels};
 
+use super::budgets::project_of;
 use super::money::payment_facts;
 use super::{HOURLY, METERED, World, id};
 use crate::Check;
@@ -18,8 +19,9 @@ use crate::model::{Asked, ensure};
 use crate::steps::Action;
 
 impl World {
-    fn project(&self) -> Result<OwnedProject, String> {
-        Ok(OwnedProject { id: id("p")?, account: self.account.clone() })
+    /// One of the account's two projects.
+    fn project(&self, number: u8) -> Result<OwnedProject, String> {
+        Ok(OwnedProject { id: project_of(number)?, account: self.account.clone() })
     }
 
     /// The existing resources selected by the bits of a number.
@@ -66,11 +68,11 @@ impl World {
     pub(super) fn move_resources(&mut self, action: &Action) -> Result<Option<Refusal>, String> {
         match *action {
             Action::Create { sku, count } => {
-                let (project, new) = (self.project()?, self.new_resources(sku, count, 0)?);
+                let (project, new) = (self.project(sku)?, self.new_resources(sku, count, 0)?);
                 self.resolved(|view, now| resolve::create(view, &project, &new, now))
             }
             Action::StartNew { sku, count, agreed } => {
-                let (project, new) = (self.project()?, self.new_resources(sku, count, agreed)?);
+                let (project, new) = (self.project(sku)?, self.new_resources(sku, count, agreed)?);
                 self.resolved(|view, now| resolve::start_new(view, &project, &new, now))
             }
             Action::Start { which } => {
@@ -117,7 +119,7 @@ impl World {
             }
             Action::OpenMeter { sku } => {
                 let (project, sku): (OwnedProject, Sku) =
-                    (self.project()?, id(METERED[usize::from(sku % 3)].0)?);
+                    (self.project(sku % 3)?, id(METERED[usize::from(sku % 3)].0)?);
                 self.resolved(|view, now| resolve::open_meter(view, &project, &sku, now))
             }
             Action::Nonsense { what } => self.nonsense(what),
@@ -128,7 +130,7 @@ impl World {
     /// Invalid requests. Each is refused with its own refusal.
     fn nonsense(&mut self, what: u8) -> Result<Option<Refusal>, String> {
         let (project, foreign) =
-            (self.project()?, OwnedProject { id: id("q")?, account: id("b")? });
+            (self.project(0)?, OwnedProject { id: id("q")?, account: id("b")? });
         let ghost: ResourceId = id("ghost")?;
         let new = |name: &str, sku: &str| -> Result<NewResource, String> {
             Ok(NewResource { id: id("new")?, sku: id(sku)?, name: name.to_owned(), rate: None })

@@ -10,8 +10,8 @@ use tollgate::domain::account::{
     TaxMode,
 };
 use tollgate::domain::command::{
-    BonusGrant, CapturedUsage, CardFunding, CardWallet, Command, OpeningBalance, RefillCharge,
-    RefillSettings, RefillTerms, RefundTerms, TrialCard,
+    BonusGrant, BudgetTerms, CapturedUsage, CardFunding, CardWallet, Command, MonthSoFar,
+    OpeningBalance, RefillCharge, RefillSettings, RefillTerms, RefundTerms, TrialCard,
 };
 use tollgate::domain::event::{
     BilledLines, BillingChange, Cause, Change, ChunkedLines, CreditKind, DisputeOutcome, Event,
@@ -57,6 +57,7 @@ pub(super) fn all() -> Vec<World> {
         by_staff(),
         refunds(),
         imported(),
+        budgets(),
     ]
 }
 
@@ -354,6 +355,32 @@ fn holds() -> World {
     let fourth = HoldId::of_row(w.state.next_seq - 2);
     w.command("10:24", Command::CaptureLate { hold: fourth, usage: used("1"), ends: true })
         .unwrap();
+    world
+}
+
+/// Budgets of two projects, one of which stops what runs.
+fn budgets() -> World {
+    let mut world = World::opened_as("budgets");
+    let w = &mut world;
+    stripe(w, "10:01", top_up(taxed("pi_1", "20", 2_000)));
+    let set = |w: &World, project: &str, amount: &str, stops| Command::SetBudget {
+        terms: BudgetTerms { project: named(project), amount: named(amount), stops },
+        so_far: Some(MonthSoFar { head: w.state.next_seq - 1, spent: named("0.25") }),
+    };
+    let command = set(w, "p", "1", true);
+    requested(w, "10:02", "key-1", command);
+    let command = set(w, "q", "5", false);
+    w.command("10:03", command).unwrap();
+    w.start("10:30", "a", "x").unwrap();
+    let hold = Command::Hold {
+        project: named("p"),
+        skus: [named("call")].into(),
+        amount: named("0.1"),
+        seconds: 600,
+    };
+    w.command("10:31", hold).unwrap();
+    w.settle("11:00").settle("11:15").settle("12:00");
+    w.command("12:01", Command::RemoveBudget { project: named("q") }).unwrap();
     world
 }
 

@@ -63,6 +63,8 @@ pub enum CustomerAction {
     RestoreAll,
     /// Chooses whether resources restart after a suspension.
     ChooseRestart,
+    /// Gives the project a budget, changes it, or removes it.
+    ChangeBudget,
     Look,
     MakeMistake,
     /// Starts a trial, mostly in vain.
@@ -77,7 +79,7 @@ pub enum CustomerAction {
 
 impl CustomerAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 23] = [
+    pub const USUAL: [(u32, Self); 24] = [
         (4, Self::AddCreditWithRefill),
         (2, Self::SwitchRefillOn),
         (1, Self::SwitchRefillOff),
@@ -95,6 +97,7 @@ impl CustomerAction {
         (2, Self::StartAll),
         (1, Self::RestoreAll),
         (1, Self::ChooseRestart),
+        (2, Self::ChangeBudget),
         (3, Self::Look),
         (1, Self::MakeMistake),
         (1, Self::StartTrial),
@@ -120,7 +123,8 @@ const SCRIPT_MAX: u64 = 8;
 /// How far apart the things are that happen at a full hour, in milliseconds.
 const APART_MILLISECONDS: u64 = 500;
 /// What is read, in any order.
-const READ: [&str; 11] = [
+const READ: [&str; 12] = [
+    "/v1/budgets",
     "/v1/balance",
     "/v1/balance/history",
     "/v1/account",
@@ -273,6 +277,7 @@ impl SimulatedCustomer {
                 let choice = json!({"restart": restart});
                 self.ask("PUT", "/v1/account/restart-policy", &[], &choice).await;
             }
+            CustomerAction::ChangeBudget => self.change_budget().await,
             CustomerAction::StartTrial => self.start_trial().await,
             CustomerAction::Close => self.close().await,
             CustomerAction::MakeMistake => self.make_mistake().await,
@@ -456,6 +461,19 @@ impl SimulatedCustomer {
         let Some(id) = made.body["id"].as_str().map(str::to_owned) else { return };
         self.owned.borrow_mut().resources.push(id.clone());
         self.may_fail_to_start(project, id);
+    }
+
+    async fn change_budget(&self) {
+        let Some(project) = self.project().await else { return };
+        let path = [("project", project.as_str())];
+        let route = "/v1/projects/{project}/budget";
+        if self.chance.happens(200) {
+            self.ask("DELETE", route, &path, &Value::Null).await;
+            return;
+        }
+        let amount = *self.chance.pick(&["2.00", "15.00", "60.00", "200.00", "0.50"]);
+        let budget = json!({"amount": amount, "stop": self.chance.happens(700)});
+        self.ask("PUT", route, &path, &budget).await;
     }
 
     fn may_fail_to_start(&self, project: String, id: String) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::amounts::{Micros, micros};
+use super::budgets::BudgetBooks;
 use super::causes::{CauseBooks, check_named};
 use super::charges::{ChargeBooks, check_card_event};
 use super::ensure;
@@ -54,6 +55,7 @@ pub struct AccountBooks {
     pub payments: PaymentBooks,
     pub meters: MeterBooks,
     pub holds: HoldBooks,
+    budgets: BudgetBooks,
     /// The sum of the rows of payments, refunds and disputes.
     pub received: Micros,
     /// What the last row but one left to do.
@@ -203,6 +205,7 @@ impl AccountBooks {
             funds: &self.funds,
             resources: &self.resources,
             prices,
+            budgets: &self.budgets,
             period: self.period.as_ref(),
             last_at: self.last_at,
         }
@@ -213,6 +216,14 @@ impl AccountBooks {
         if !row.event["y"].is_null() {
             // For a command, what has expired holds nothing, written or not.
             self.funds.held = self.holds.held_at(row.at);
+        }
+        self.budgets.held = self.holds.counted_at(row.at);
+        if row.kind == "resumed" {
+            for id in row.resources() {
+                let project = &self.resources.known(&id)?.project;
+                let is_over = self.budgets.is_used_up(project, row.at);
+                ensure!(!is_over, "{id} restarts, and its budget is used up");
+            }
         }
         let facts = StandingFacts {
             available: self.funds.available(),
@@ -243,6 +254,7 @@ impl AccountBooks {
             self.funds.end_trial(ended_at);
         }
         self.change_resources(row, prices)?;
+        self.budgets.add(row, &self.resources)?;
         self.standing.add(row, facts, self.funds.available())?;
         self.end_period(row, prices)?;
         self.use_up(row);
@@ -314,6 +326,12 @@ impl AccountBooks {
     /// What a stop, a deletion or a suspension gives back. Nothing if the credit was spent.
     fn end_of_time(&self, row: &BookedRow, prices: &PriceBooks) -> Result<ExpectedRow, String> {
         let as_of = row.change["as_of"].as_i64();
+        if row.change["why"] == "budget" {
+            let as_of = as_of.ok_or("no end")?;
+            self.holds.check_none_over(as_of)?;
+            self.before(prices).check_over_budget(as_of, &row.resources())?;
+            return Ok(ExpectedRow::default());
+        }
         let is_spent = row.change["why"] == "credit" || row.change["reason"] == "credit";
         if is_spent {
             self.check_spent(as_of.ok_or("no end")?, prices)?;

@@ -44,6 +44,8 @@ pub struct HoldBook {
     shares: HeldShares,
     end: HoldEnd,
     is_captured_late: bool,
+    /// Whether its project had a budget when it was made.
+    is_counted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +168,17 @@ impl HoldBooks {
         held
     }
 
+    /// What holds keep at an instant of each project that had a budget when they were made.
+    #[must_use]
+    pub fn counted_at(&self, instant: i64) -> BTreeMap<String, Micros> {
+        let mut held = BTreeMap::new();
+        let lasting = self.open.values().filter(|hold| hold.expires_at > instant);
+        for hold in lasting.filter(|hold| hold.is_counted) {
+            *held.entry(hold.project.clone()).or_default() += sum(&hold.shares);
+        }
+        held
+    }
+
     /// Before time from an instant on is paid or stopped, holds that have expired by then have ended.
     ///
     /// # Errors
@@ -183,7 +196,7 @@ impl HoldBooks {
     /// The rule that is broken, as text.
     pub fn add(&mut self, row: &BookedRow, before: AccountBefore<'_>) -> Result<FundMoves, String> {
         match row.tag.as_str() {
-            "held" => self.make(row, before.funds)?,
+            "held" => self.make(row, before)?,
             "hold_extended" => self.extend(row, before)?,
             "hold_captured" => return self.capture(row, before),
             "captured_late" => return self.capture_late(row, before),
@@ -200,7 +213,7 @@ impl HoldBooks {
         Ok(FundMoves::new())
     }
 
-    fn make(&mut self, row: &BookedRow, funds: &FundBooks) -> Result<(), String> {
+    fn make(&mut self, row: &BookedRow, before: AccountBefore<'_>) -> Result<(), String> {
         let change = &row.change;
         let skus = array(&change["skus"]).iter().filter_map(Value::as_str);
         let skus: BTreeSet<String> = skus.map(str::to_owned).collect();
@@ -210,10 +223,13 @@ impl HoldBooks {
         let shares = shares_of(&change["shares"])?;
         let amount = sum(&shares);
         ensure!(amount > 0, "a hold of {amount}");
-        let expected = funds.hold(&skus, amount, expires_at)?;
+        let expected = before.funds.hold(&skus, amount, expires_at)?;
         ensure!(shares == expected, "{shares:?} are held, not {expected:?}");
+        let project = change["project"].as_str().unwrap_or_default().to_owned();
+        before.budgets.check_room(&project, amount, row.at)?;
         let hold = HoldBook {
-            project: change["project"].as_str().unwrap_or_default().to_owned(),
+            is_counted: before.budgets.has(&project),
+            project,
             skus,
             amount,
             expires_at,
@@ -237,6 +253,11 @@ impl HoldBooks {
         let shares = shares_of(&row.change["shares"])?;
         let (amount, was) = (sum(&shares), sum(&hold.shares));
         ensure!(amount == was, "a hold of {was} is extended with {amount}");
+        if hold.is_counted {
+            let mut budgets = before.budgets.clone();
+            *budgets.held.entry(hold.project.clone()).or_default() -= was;
+            budgets.check_room(&hold.project, amount, row.at)?;
+        }
         let expected = without.hold(&hold.skus, amount, expires_at)?;
         ensure!(shares == expected, "{shares:?} are held on, not {expected:?}");
         (hold.expires_at, hold.shares) = (expires_at, shares);

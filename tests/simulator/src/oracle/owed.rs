@@ -67,7 +67,11 @@ impl OwedBooks {
         state: &Value,
     ) -> Result<(), String> {
         let was = self.recorded;
-        let unpaid = seconds_in_respite(state, before.period, row.at);
+        // What a budget ends is not owed.
+        let unpaid = match row.change["why"] == "budget" {
+            true => 0,
+            false => seconds_in_respite(state, before.period, row.at),
+        };
         match row.kind.as_str() {
             "suspended" | "stopped" | "resources_deleted" => {
                 for (_, rate) in before.ending(row)? {

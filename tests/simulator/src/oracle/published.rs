@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::amounts::scaled;
+use super::amounts::{micros, scaled};
 use super::ensure;
 use super::holds::available_in;
 use super::row::{BookedRow, array, attribute_text};
@@ -39,6 +39,9 @@ impl EventBooks {
         if row.event["w"]["now"].is_object() {
             self.expected.push((row.seq, &["BalanceLow"]));
         }
+        if array(&row.event["s"]).iter().any(|spend| is_told(spend, &row.state)) {
+            self.expected.push((row.seq, &["BudgetSpent"]));
+        }
         if row.event["l"].is_string() {
             self.expected.push((row.seq, &["CreditLow"]));
         }
@@ -61,8 +64,18 @@ impl EventBooks {
     }
 }
 
+/// Whether a row spends 80 or 100 percent of a budget. `state` is that after the row.
+fn is_told(spend: &Value, state: &Value) -> bool {
+    let of = |value: &Value| micros(value).unwrap_or_default();
+    let is_it = |budget: &&Value| budget["p"] == spend["p"] && budget["m"] == spend["m"];
+    let Some(budget) = array(&state["bu"]).iter().find(is_it) else { return false };
+    let (after, part) = (of(&budget["u"]), of(&spend["a"]));
+    let is_past = |spent: i128, percent: i128| spent * 100 >= of(&budget["a"]) * percent;
+    [80, 100].into_iter().any(|percent| is_past(after, percent) && !is_past(after - part, percent))
+}
+
 /// The events of a row of this type: it has at least one of them, and of others only those that tell
-/// of low credit.
+/// of low credit and of budgets.
 fn events_of(kind: &str) -> &'static [&'static str] {
     match kind {
         "opened" => &["AccountOpened"],
@@ -120,7 +133,7 @@ pub fn check_event(
     ensure!(row.is_object(), "{account}: an event has no row: {event:?}");
     let kind = row["type"]["S"].as_str().unwrap_or_default();
     let is_own = events_of(kind).contains(&event.name.as_str());
-    let is_low = ["BalanceLow", "CreditLow"].contains(&event.name.as_str());
+    let is_low = ["BalanceLow", "CreditLow", "BudgetSpent"].contains(&event.name.as_str());
     ensure!(is_own || is_low, "{account}: a row {kind} tells {event:?}");
     let shown = scaled(event.detail["state"]["balance"].as_str().unwrap_or_default(), 6)?;
     let stored = scaled(&attribute_text(&row["balance"]), 6)?;
@@ -128,6 +141,9 @@ pub fn check_event(
     let body = row["body"]["S"].as_str().unwrap_or_default();
     let body: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
     let shown = scaled(event.detail["state"]["available"].as_str().unwrap_or_default(), 6)?;
+    let tells = |spend: &Value| is_told(spend, &body["s"]) && spend["p"] == event.detail["project"];
+    let is_told = array(&body["x"]["s"]).iter().any(tells);
+    ensure!(is_told || event.name != "BudgetSpent", "{account}: nothing of a budget: {event:?}");
     let available = available_in(&body["s"])?;
     ensure!(available == shown, "{account}: {available} are available, not as in {event:?}");
     Ok(())

@@ -17,6 +17,7 @@ pub struct ResourceBooks {
 
 #[derive(Clone, Debug)]
 pub struct ResourceBook {
+    pub project: String,
     pub sku: String,
     kind: String,
     /// The rate that was agreed, instead of the price list's.
@@ -69,6 +70,7 @@ pub struct PastBook {
 #[derive(Clone, Debug)]
 pub struct RatedResource {
     pub id: String,
+    pub project: String,
     pub sku: String,
     pub rate: HourlyRate,
     pub since: i64,
@@ -148,6 +150,7 @@ impl ResourceBooks {
             };
             rated.extend(rate.map(|rate| RatedResource {
                 id: id.clone(),
+                project: resource.project.clone(),
                 sku: resource.sku.clone(),
                 rate,
                 since: resource.since,
@@ -191,6 +194,7 @@ impl ResourceBooks {
             let status = if is_start { StatusBook::Running } else { StatusBook::New };
             ensure!(stored["status"] == status.name(), "{id} has another status");
             let mut resource = ResourceBook {
+                project: text("project"),
                 sku,
                 kind: text("kind"),
                 agreed: agreed.transpose()?,

@@ -1,8 +1,9 @@
 //! Billing for time: what a row must charge or give back, line by line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::amounts::{DOLLAR, HourlyRate, Micros, cost};
+use super::budgets::BudgetBooks;
 use super::ensure;
 use super::funds::{FundBooks, Wallet};
 use super::prices::PriceBooks;
@@ -51,6 +52,7 @@ pub struct AccountBefore<'a> {
     pub funds: &'a FundBooks,
     pub resources: &'a ResourceBooks,
     pub prices: &'a PriceBooks,
+    pub budgets: &'a BudgetBooks,
     pub period: Option<&'a PeriodBook>,
     pub last_at: i64,
 }
@@ -132,9 +134,12 @@ impl AccountBefore<'_> {
         }
         charges.retain(|one| !unpaid.contains(&one.id));
         let one_more = through + 1;
+        let over = self.budgets.short(&charges, from, through);
+        ensure!(over.is_empty(), "the budgets of {over:?} do not pay to {through}");
         let is_last = through == hour_end(from)
-            || !unaffordable(&wallet, &charges, from, one_more).is_empty();
-        ensure!(is_last, "the credit pays more than to {through}");
+            || !unaffordable(&wallet, &charges, from, one_more).is_empty()
+            || !self.budgets.short(&charges, from, one_more).is_empty();
+        ensure!(is_last, "credit and budgets pay more than to {through}");
         let mut expected = pay_all(wallet, &charges, from, through)?;
         expected.lines.sort_by(|one, other| one.resource.cmp(&other.resource));
         Ok(expected)
@@ -153,6 +158,7 @@ impl AccountBefore<'_> {
         let mut wallet = Wallet::at(self.funds, row.at);
         let mut expected = ExpectedRow::default();
         let mut running: Vec<RatedResource> = rated.clone();
+        let mut costs: BTreeMap<String, Micros> = BTreeMap::new();
         for stored in super::row::array(&row.change["resources"]) {
             let (id, sku) = (stored["id"].as_str(), stored["sku"].as_str());
             let (id, sku) = (id.unwrap_or_default(), sku.unwrap_or_default());
@@ -175,8 +181,13 @@ impl AccountBefore<'_> {
                 shares,
             });
             running.retain(|one| one.id != id);
-            let (id, sku) = (id.to_owned(), sku.to_owned());
-            running.push(RatedResource { id, sku, rate, since: through, is_running: true });
+            let project = stored["project"].as_str().unwrap_or_default().to_owned();
+            *costs.entry(project.clone()).or_default() += amount;
+            let (id, sku, since) = (id.to_owned(), sku.to_owned(), through);
+            running.push(RatedResource { id, project, sku, rate, since, is_running: true });
+        }
+        for (project, amount) in costs {
+            self.budgets.check_room(&project, amount, row.at)?;
         }
         expected.moves = wallet.moves();
         self.check_reserve(&expected.moves, running, through)?;
@@ -276,6 +287,25 @@ impl AccountBefore<'_> {
         let (charges, wallet) = self.charges(as_of)?;
         let short = unaffordable(&wallet, &charges, as_of, as_of + 1);
         ensure!(!short.is_empty(), "the credit pays another second of everything");
+        let over = self.budgets.short(&charges, as_of, as_of + 1);
+        ensure!(over.is_empty(), "the budgets of {over:?} end first");
+        Ok(())
+    }
+
+    /// What stops for a budget runs in a project whose budget does not pay another second.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check_over_budget(&self, as_of: i64, stopped: &[String]) -> Result<(), String> {
+        let through = self.paid_period()?.through;
+        ensure!(as_of == through, "what was paid to {through} stops at {as_of}");
+        let (charges, _) = self.charges(as_of)?;
+        let over = self.budgets.short(&charges, as_of, as_of + 1);
+        for id in stopped {
+            let runs = charges.iter().find(|one| one.id == *id && one.is_running);
+            let runs = runs.ok_or_else(|| format!("{id} does not run"))?;
+            ensure!(over.contains(&runs.project), "{id} stops, and its budget goes on");
+        }
         Ok(())
     }
 }

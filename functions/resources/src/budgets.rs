@@ -1,0 +1,134 @@
+//! Budgets of projects: what a project may cost in a calendar month (UTC).
+
+use serde::{Deserialize, Serialize};
+use tollgate::domain::account::{AccountState, Budget};
+use tollgate::domain::command::{BudgetTerms, Command, MonthSoFar};
+use tollgate::domain::ids::ProjectId;
+use tollgate::domain::money::Usd;
+use tollgate::domain::refusal::Refusal;
+use tollgate::domain::timestamp::Timestamp;
+use tollgate::http::call::ApiCall;
+use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
+use tollgate::http::problem::{Problem, ProblemCode};
+use tollgate::runtime::billing::Billing;
+use tollgate::store::{BoundedRead, CommandError, Plan, READS_MAX};
+use tollgate::views::spending::{ServiceTime, SpendingSteps};
+
+/// How often the month is added up anew because the account changed meanwhile.
+const ATTEMPTS_MAX: usize = 5;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BudgetBody {
+    amount: Usd,
+    #[serde(default)]
+    stop: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct BudgetView {
+    project: String,
+    /// What the project may cost in a calendar month, in USD.
+    amount: String,
+    /// Whether what runs in it is stopped when the budget is used up.
+    stop: bool,
+    /// The current month, such as `2026-11`.
+    month: String,
+    /// What the month has cost so far, in USD.
+    spent: String,
+    /// Zero if more was spent.
+    left: String,
+}
+
+#[derive(Debug, Serialize)]
+struct BudgetsView {
+    items: Vec<BudgetView>,
+}
+
+impl BudgetView {
+    pub(crate) fn of(budget: &Budget, now: Timestamp) -> BudgetView {
+        BudgetView {
+            project: budget.project.to_string(),
+            amount: budget.amount.to_string(),
+            stop: budget.stops,
+            month: now.month_start().to_string().chars().take(7).collect(),
+            spent: budget.spent_in(now).to_string(),
+            left: budget.left_in(now).or_zero().to_string(),
+        }
+    }
+}
+
+/// Handles `GET /v1/budgets`.
+pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let on = OnAccount::of_caller(billing, call)?;
+    on.ensure_open().await?;
+    let shown =
+        |budgets: &[Budget]| budgets.iter().map(|one| BudgetView::of(one, call.now)).collect();
+    let items = on.look(|view| shown(&view.state().budgets)).await?;
+    ApiAnswer::ok(&BudgetsView { items })
+}
+
+/// Handles `PUT /v1/projects/{project}/budget`. A budget that is in force already has no row.
+pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let BudgetBody { amount, stop } = call.json()?;
+    let project: ProjectId = call.path("project")?;
+    let on = OnAccount::of_caller(billing, call)?;
+    on.ensure_open().await?;
+    if billing.store.project(on.account(), &project).await?.is_none() {
+        return Err(Refusal::UnknownProject { project }.into());
+    }
+    let terms = BudgetTerms { project, amount, stops: stop };
+    for _ in 0..ATTEMPTS_MAX {
+        let known = on.look(|view| view.state().budget(&terms.project).cloned()).await?;
+        let in_force = |known: &&Budget| known.amount == amount && known.stops == stop;
+        if let Some(known) = known.as_ref().filter(in_force) {
+            return ApiAnswer::ok(&BudgetView::of(known, call.now));
+        }
+        let so_far = match known {
+            Some(_) => None,
+            None => Some(month_so_far(billing, call, &on, &terms.project).await?),
+        };
+        let set = |_: &AccountState| Ok(Command::SetBudget { terms: terms.clone(), so_far });
+        let row = match on.execute(call.cause(), Plan::on_state(&set)).await {
+            Err(CommandError::Refused(Refusal::AccountChanged)) => continue,
+            decided => decided?,
+        };
+        let budget = row.state.budget(&terms.project).ok_or(Refusal::KeyReused)?;
+        return Ok(ApiAnswer::ok(&BudgetView::of(budget, row.event.at))?.of_row(row.seq));
+    }
+    Err(Refusal::AccountChanged.into())
+}
+
+/// Handles `DELETE /v1/projects/{project}/budget`.
+pub(crate) async fn delete(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    call.no_body()?;
+    let project: ProjectId = call.path("project")?;
+    let on = OnAccount::of_caller(billing, call)?;
+    let remove = |_: &AccountState| Ok(Command::RemoveBudget { project: project.clone() });
+    let row = on.execute(call.cause(), Plan::on_state(&remove)).await?;
+    Ok(ApiAnswer::nothing().of_row(row.seq))
+}
+
+/// What the project's bill of this month says, and the last row of it.
+async fn month_so_far(
+    billing: &Billing,
+    call: &ApiCall,
+    on: &OnAccount<'_>,
+    project: &ProjectId,
+) -> Result<MonthSoFar, ApiError> {
+    let (next_seq, list) =
+        on.look(|view| (view.state().next_seq, view.billables().clone())).await?;
+    let from = call.now.month_start();
+    let time = (ServiceTime { from, until: from.next_month() }, SpendingSteps::Whole);
+    let prices = billing.prices(call.now).await?;
+    let BoundedRead::All(spending) =
+        billing.store.spending(on.account(), time, &list, &prices, READS_MAX).await?
+    else {
+        let why = "The account has too many rows in this month to add up what the project cost. \
+                   Set the budget at the beginning of a month.";
+        return Err(Problem::new(ProblemCode::TooMuch, why).into());
+    };
+    let of_project = spending.iter().filter(|((_, item), _)| item.project() == Some(project));
+    let spent = of_project.map(|(_, spent)| spent.amount).sum();
+    Ok(MonthSoFar { head: next_seq.saturating_sub(1), spent })
+}

@@ -1,0 +1,101 @@
+//! What projects may cost, and what they have cost.
+
+use serde::{Deserialize, Serialize};
+
+use super::AccountState;
+use crate::domain::holds::Hold;
+use crate::domain::ids::ProjectId;
+use crate::domain::money::Usd;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::yes_no;
+
+/// What a project may cost in a calendar month.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    #[serde(rename = "p")]
+    pub project: ProjectId,
+    /// In USD, above zero.
+    #[serde(rename = "a")]
+    pub amount: Usd,
+    /// Whether what runs in the project is stopped when the budget is used up.
+    #[serde(rename = "s", with = "yes_no")]
+    pub stops: bool,
+    /// The start of the last month for which the project was billed anything (UTC).
+    #[serde(rename = "m")]
+    pub month: Timestamp,
+    /// What that month has cost so far, in USD, less what was given back.
+    #[serde(rename = "u", default, skip_serializing_if = "Usd::is_zero")]
+    pub spent: Usd,
+}
+
+/// What a row spends of a budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetSpend {
+    #[serde(rename = "p")]
+    pub project: ProjectId,
+    /// The start of the month that it pays for (UTC).
+    #[serde(rename = "m")]
+    pub month: Timestamp,
+    /// In USD. Below zero if more is given back than charged.
+    #[serde(rename = "a")]
+    pub amount: Usd,
+}
+
+impl Budget {
+    /// What the month of an instant has cost so far, in USD.
+    #[must_use]
+    pub fn spent_in(&self, instant: Timestamp) -> Usd {
+        if self.month == instant.month_start() { self.spent } else { Usd::ZERO }
+    }
+
+    /// What is left of it for the month of an instant, in USD. Below zero if it was exceeded.
+    #[must_use]
+    pub fn left_in(&self, instant: Timestamp) -> Usd {
+        self.amount - self.spent_in(instant)
+    }
+
+    /// What it allows in the month of an instant, in USD. `None` if it stops nothing, or the month was
+    /// over before it was set: what that has cost is not known.
+    #[must_use]
+    pub fn limit_in(&self, instant: Timestamp) -> Option<Usd> {
+        (self.stops && self.month <= instant.month_start()).then(|| self.left_in(instant))
+    }
+
+    /// Whether it forbids more in the month of an instant.
+    #[must_use]
+    pub fn stops_in(&self, instant: Timestamp) -> bool {
+        self.limit_in(instant).is_some_and(|left| !left.is_positive())
+    }
+
+    /// Late usage of an earlier month is in that month's bill only.
+    pub(crate) fn count(&mut self, spend: &BudgetSpend) {
+        if spend.month > self.month {
+            (self.month, self.spent) = (spend.month, Usd::ZERO);
+        }
+        if spend.month == self.month {
+            self.spent += spend.amount;
+        }
+    }
+}
+
+impl AccountState {
+    /// The budget of a project, if it has one.
+    #[must_use]
+    pub fn budget(&self, project: &ProjectId) -> Option<&Budget> {
+        self.budgets.iter().find(|budget| budget.project == *project)
+    }
+
+    /// What the open holds of a project keep, in USD. Holds that are older than its budget are not
+    /// counted.
+    #[must_use]
+    pub fn held_for(&self, project: &ProjectId) -> Usd {
+        let of_project = self.holds.iter().filter(|hold| hold.project.as_ref() == Some(project));
+        of_project.map(Hold::amount).sum()
+    }
+
+    /// The budget of a project that is used up and forbids more, if there is one.
+    #[must_use]
+    pub fn used_up_budget(&self, project: &ProjectId, now: Timestamp) -> Option<&Budget> {
+        self.budget(project).filter(|budget| budget.stops_in(now))
+    }
+}
