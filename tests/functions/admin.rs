@@ -21,6 +21,7 @@ const ACCOUNT: &str = "GET /v1/admin/accounts/{account}";
 const TRANSACTIONS: &str = "GET /v1/admin/accounts/{account}/transactions";
 const VERIFY: &str = "GET /v1/admin/accounts/{account}/verify";
 const BONUS: &str = "POST /v1/admin/accounts/{account}/bonus";
+const WITHDRAW: &str = "POST /v1/admin/accounts/{account}/grants/{number}/withdraw";
 const CORRECTION: &str = "POST /v1/admin/accounts/{account}/correction";
 const FREEZE: &str = "POST /v1/admin/accounts/{account}/freeze";
 const UNFREEZE: &str = "POST /v1/admin/accounts/{account}/unfreeze";
@@ -69,6 +70,12 @@ fn bonus(amount: &str) -> ApiEvent {
 fn correction(amount: &str) -> ApiEvent {
     let body = json!({"amount": amount, "reason": "typo"});
     staff(CORRECTION, "10:30:00").json(&body).key(&format!("correction-{amount}"))
+}
+
+/// Takes back a bonus, by its number.
+fn withdraw(number: &str) -> ApiEvent {
+    let event = staff(WITHDRAW, "10:31:00").at("number", number);
+    event.json(&json!({"reason": "given twice"})).key(&format!("withdraw-{number}"))
 }
 
 async fn with_credit(amount: &str) -> Api {
@@ -450,7 +457,7 @@ async fn an_account_is_summed_up_without_being_changed() {
       "email": null,
       "erased": false,
       "frozen": false,
-      "grants": 0,
+      "grants": [],
       "head": "…",
       "held": "0.00",
       "holds": [],
@@ -643,6 +650,26 @@ async fn price_outside_its_range_is_refused_by_field() {
         assert!(detail.starts_with(&format!("prices[0].{field}: must")), "{detail}");
         assert!(!detail.contains("column"), "{detail}");
     }
+}
+
+#[tokio::test]
+async fn a_bonus_is_found_by_its_number_and_withdrawn_once() {
+    let api = with_credit("25").await;
+    once(&api, bonus("5")).await;
+    let shown = ask(&api, staff(ACCOUNT, "10:31:00")).await.body;
+    assert_eq!(
+        shown["grants"],
+        json!([{"number": 1, "kind": "bonus", "amount": "5.00", "remaining": "5.00", "held": "0.00",
+                "expires_at": "2026-12-22T00:00:00Z", "excludes": []}])
+    );
+    refused(&api, withdraw("1").claim("scope", "tollgate/support"), 403, "forbidden").await;
+    let body = once(&api, withdraw("1")).await.body;
+    assert_eq!((&body["type"], &body["amount"]), (&json!("bonus_withdrawn"), &json!("-5.00")));
+    assert_eq!(body["balance"], "25.00");
+    let again = withdraw("1").key("another");
+    refused(&api, again, 404, "not_found").await;
+    refused(&api, withdraw("one"), 404, "not_found").await;
+    assert_eq!(ask(&api, staff(ACCOUNT, "10:32:00")).await.body["grants"], json!([]));
 }
 
 #[tokio::test]

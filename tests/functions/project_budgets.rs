@@ -145,6 +145,35 @@ async fn budget_is_removed_once_and_belongs_to_its_customer() {
     }
 }
 
+/// The hour's row may come between the customer's request and the row of the budget.
+#[tokio::test]
+async fn budget_at_the_turn_of_the_month_counts_the_new_month() {
+    let customer = Customer::new().await;
+    assert_eq!(customer.start("web", "2026-11-30T20:00:00Z").await.status, 201);
+    customer.api.ledger.settle(ALICE, "2026-12-01T00:00:00Z").await;
+    let set = customer.set(stopping("2.5"), "2026-11-30T23:59:59Z").await.body;
+    assert_eq!((&set["month"], &set["spent"]), (&json!("2026-12"), &json!("0.60")));
+    let bill = customer.bill("2026-12-01T00:00:01Z").await;
+    assert_eq!(bill["total"], "0.60");
+    assert_eq!(bill["budget"], set);
+}
+
+#[tokio::test]
+async fn a_repeated_request_undoes_no_later_budget() {
+    let customer = Customer::new().await;
+    let put = |budget: Value, key: &str| {
+        let event = customer.event(&format!("PUT {BUDGET}"), "10:01:00");
+        event.json(&budget).key(key)
+    };
+    customer.set(stopping("6"), "10:00:30").await;
+    for (amount, key) in [("6", "k-1"), ("7", "k-2"), ("6", "k-1")] {
+        assert_eq!(customer.ask(&put(stopping(amount), key)).await.status, 200);
+    }
+    assert_eq!(customer.bill("10:02:00").await["budget"]["amount"], "7.00");
+    let reused = customer.ask(&put(stopping("7"), "k-1")).await;
+    assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"));
+}
+
 #[tokio::test]
 async fn bad_budgets_are_refused_by_their_field_and_write_nothing() {
     let customer = Customer::new().await;

@@ -67,6 +67,7 @@ impl<'w> Scene<'w> {
             .replace("{project}", &self.project)
             .replace("{account}", "alice")
             .replace("{hold}", &self.hold)
+            .replace("{number}", "1")
             .replace("{id}", id);
         assert!(!path.contains('{'), "{path}: say what stands there");
         match route.key().as_str() {
@@ -144,7 +145,8 @@ impl<'w> Scene<'w> {
             "POST /v1/admin/payments/{id}/refunds" => {
                 json!({"amount": "1.00", "reason": "a test"})
             }
-            "POST /v1/admin/accounts/{account}/freeze"
+            "POST /v1/admin/accounts/{account}/grants/{number}/withdraw"
+            | "POST /v1/admin/accounts/{account}/freeze"
             | "POST /v1/admin/accounts/{account}/unfreeze"
             | "POST /v1/admin/accounts/{account}/suspend"
             | "POST /v1/admin/accounts/{account}/resume"

@@ -399,6 +399,12 @@ async fn every_route_answers_as_it_is_described() {
         let (route, path) = of(verb);
         reader.send(&admin, &route, &path, &body).await;
     }
+    let shown =
+        reader.send(&admin, "GET /v1/admin/accounts/{account}", account, &Value::Null).await;
+    let number = &shown["grants"].as_array().unwrap().last().unwrap()["number"];
+    let route = "POST /v1/admin/accounts/{account}/grants/{number}/withdraw";
+    let path = format!("{account}/grants/{number}/withdraw");
+    reader.send(&admin, route, &path, &json!({"reason": "a test"})).await;
     let refund = json!({"amount": "1.00", "reason": "a test"});
     let (route, path) = ("POST /v1/admin/payments/{id}/refunds", format!("{payment}/refunds"));
     reader.send(&admin, route, &path, &refund).await;

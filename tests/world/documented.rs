@@ -51,6 +51,7 @@ names!(COMMANDS, Command {
     Command::CaptureHold { .. } => "CaptureHold",
     Command::CaptureLate { .. } => "CaptureLate",
     Command::ReleaseHold { .. } => "ReleaseHold",
+    Command::WithdrawGrant { .. } => "WithdrawGrant",
     Command::SetBudget { .. } => "SetBudget",
     Command::RemoveBudget { .. } => "RemoveBudget",
     Command::Suspend { .. } => "Suspend",

@@ -292,7 +292,7 @@ fn names_of_events(before: Option<&Value>, row: &Value) -> Vec<&'static str> {
         "imported" if usd(&row["amount"]).is_zero() => Vec::new(),
         "topup" | "auto_refill" | "bonus" | "imported" | "refund_reversed" | "refund_failed"
         | "dispute_reversed" => vec!["CreditAdded"],
-        "refund" | "refund_pending" | "dispute" => vec!["CreditTaken"],
+        "refund" | "refund_pending" | "dispute" | "bonus_withdrawn" => vec!["CreditTaken"],
         "correction" if usd(&row["amount"]).is_negative() => vec!["CreditTaken"],
         "correction" => vec!["CreditAdded"],
         "started" => {

@@ -2,7 +2,7 @@
 //! settled first, so the answer is current.
 
 use serde::Serialize;
-use tollgate::domain::account::{Grant, GrantKind};
+use tollgate::domain::account::Grant;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::settle::runway::runway;
 use tollgate::domain::snapshot::AccountSnapshot;
@@ -95,11 +95,7 @@ fn balance(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<BalanceView, Re
 
 fn shown_grant(grant: &Grant) -> GrantView {
     GrantView {
-        kind: match grant.kind {
-            GrantKind::Trial => "trial",
-            GrantKind::Bonus => "bonus",
-            GrantKind::Commit => "commit",
-        },
+        kind: grant.kind.name(),
         remaining: grant.remaining.to_string(),
         expires_at: grant.expires_at.to_string(),
         excludes: grant.excludes.iter().map(ToString::to_string).collect(),

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tollgate::domain::account::AccountState;
+use tollgate::domain::account::{AccountState, Grant};
 use tollgate::domain::command::{BonusGrant, Command};
 use tollgate::domain::decide::check_reason;
+use tollgate::domain::fund::Fund;
 use tollgate::domain::holds::Hold;
 use tollgate::domain::ids::{AccountId, Sku};
 use tollgate::domain::money::Usd;
@@ -84,7 +85,8 @@ struct AccountView {
     held: String,
     holds: Vec<OpenHoldView>,
     paid_credit: String,
-    grants: usize,
+    /// Free credit, by number.
+    grants: Vec<GrantView>,
     standing: &'static str,
     frozen: bool,
     /// Whether the personal data of its customer was erased.
@@ -109,6 +111,20 @@ struct OpenHoldView {
     id: String,
     held: String,
     expires_at: String,
+}
+
+/// Free credit, as the last row left it.
+#[derive(Debug, Serialize)]
+struct GrantView {
+    /// By which it is withdrawn.
+    number: u32,
+    /// `trial`, `bonus` or `commit`.
+    kind: &'static str,
+    amount: String,
+    remaining: String,
+    held: String,
+    expires_at: String,
+    excludes: Vec<String>,
 }
 
 /// A row for staff.
@@ -162,7 +178,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         held: state.held().to_string(),
         holds: state.holds.iter().map(shown_hold).collect(),
         paid_credit: state.paid.to_string(),
-        grants: state.grants.len(),
+        grants: state.grants.iter().map(|grant| shown_grant(&state, grant)).collect(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
         erased: state.erased,
@@ -184,6 +200,18 @@ fn shown_hold(hold: &Hold) -> OpenHoldView {
         id: hold.id.to_string(),
         held: hold.amount().to_string(),
         expires_at: hold.expires_at.to_string(),
+    }
+}
+
+fn shown_grant(state: &AccountState, grant: &Grant) -> GrantView {
+    GrantView {
+        number: grant.number,
+        kind: grant.kind.name(),
+        amount: grant.amount.to_string(),
+        remaining: grant.remaining.to_string(),
+        held: state.held_of(Fund::Grant(grant.number)).to_string(),
+        expires_at: grant.expires_at.to_string(),
+        excludes: grant.excludes.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -249,6 +277,14 @@ pub(crate) async fn correction(billing: &Billing, call: &ApiCall) -> Result<ApiA
     let CorrectionRequest { amount, reason } = call.json()?;
     call.require_key()?;
     on_state(billing, call, |_| Ok(Command::Correct { amount, reason: reason.clone() })).await
+}
+
+/// Handles `POST …/grants/{number}/withdraw`: takes back what is left of a bonus.
+pub(crate) async fn withdraw(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
+    let ReasonRequest { reason } = call.json()?;
+    call.require_key()?;
+    let number: u32 = call.path("number")?;
+    on_state(billing, call, |_| Ok(Command::WithdrawGrant { number, reason: reason.clone() })).await
 }
 
 /// Handles `POST …/freeze`.

@@ -66,6 +66,9 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
         "PUT /v1/admin/accounts/{account}/quotas" => quotas::put(billing, call).await,
         "POST /v1/admin/accounts/{account}/bonus" => accounts::bonus(billing, call).await,
         "POST /v1/admin/accounts/{account}/correction" => accounts::correction(billing, call).await,
+        "POST /v1/admin/accounts/{account}/grants/{number}/withdraw" => {
+            accounts::withdraw(billing, call).await
+        }
         "POST /v1/admin/accounts/{account}/freeze" => accounts::freeze(billing, call).await,
         "POST /v1/admin/accounts/{account}/unfreeze" => accounts::unfreeze(billing, call).await,
         "POST /v1/admin/accounts/{account}/suspend" => accounts::suspend(billing, call).await,

@@ -118,7 +118,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         from,
         to,
         total: total.to_string(),
-        budget: state.budget(&id).map(|budget| BudgetView::of(budget, call.now)),
+        budget: state.budget(&id).map(|budget| BudgetView::of(budget, call.now.max(state.at))),
         items,
     })
 }

@@ -62,13 +62,16 @@ impl BudgetView {
 pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;
-    let shown =
-        |budgets: &[Budget]| budgets.iter().map(|one| BudgetView::of(one, call.now)).collect();
-    let items = on.look(|view| shown(&view.state().budgets)).await?;
+    let shown = |state: &AccountState| {
+        let now = call.now.max(state.at);
+        state.budgets.iter().map(|one| BudgetView::of(one, now)).collect()
+    };
+    let items = on.look(|view| shown(view.state())).await?;
     ApiAnswer::ok(&BudgetsView { items })
 }
 
-/// Handles `PUT /v1/projects/{project}/budget`. A budget that is in force already has no row.
+/// Handles `PUT /v1/projects/{project}/budget`. A budget that is in force already has no row, unless the
+/// request has a key: its row remembers it.
 pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let BudgetBody { amount, stop } = call.json()?;
     let project: ProjectId = call.path("project")?;
@@ -78,11 +81,13 @@ pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         return Err(Refusal::UnknownProject { project }.into());
     }
     let terms = BudgetTerms { project, amount, stops: stop };
+    let has_key = call.require_key().is_ok();
     for _ in 0..ATTEMPTS_MAX {
-        let known = on.look(|view| view.state().budget(&terms.project).cloned()).await?;
-        let in_force = |known: &&Budget| known.amount == amount && known.stops == stop;
+        let found = |state: &AccountState| (state.budget(&terms.project).cloned(), state.at);
+        let (known, last_at) = on.look(|view| found(view.state())).await?;
+        let in_force = |known: &&Budget| known.amount == amount && known.stops == stop && !has_key;
         if let Some(known) = known.as_ref().filter(in_force) {
-            return ApiAnswer::ok(&BudgetView::of(known, call.now));
+            return ApiAnswer::ok(&BudgetView::of(known, call.now.max(last_at)));
         }
         let so_far = match known {
             Some(_) => None,
@@ -116,9 +121,9 @@ async fn month_so_far(
     on: &OnAccount<'_>,
     project: &ProjectId,
 ) -> Result<MonthSoFar, ApiError> {
-    let (next_seq, list) =
-        on.look(|view| (view.state().next_seq, view.billables().clone())).await?;
-    let from = call.now.month_start();
+    let read = |state: &AccountState| (state.next_seq, call.now.max(state.at).month_start());
+    let ((next_seq, from), list) =
+        on.look(|view| (read(view.state()), view.billables().clone())).await?;
     let time = (ServiceTime { from, until: from.next_month() }, SpendingSteps::Whole);
     let prices = billing.prices(call.now).await?;
     let BoundedRead::All(spending) =
@@ -130,5 +135,5 @@ async fn month_so_far(
     };
     let of_project = spending.iter().filter(|((_, item), _)| item.project() == Some(project));
     let spent = of_project.map(|(_, spent)| spent.amount).sum();
-    Ok(MonthSoFar { head: next_seq.saturating_sub(1), spent })
+    Ok(MonthSoFar { head: next_seq.saturating_sub(1), month: from, spent })
 }

@@ -8,14 +8,18 @@
 //! A budget that stops ends the time of its project at its last affordable second: everything is paid
 //! to that second, then what runs in the project is stopped, and the rest goes on. What is kept while
 //! stopped is still billed. Metered usage beyond it is counted, because it happened. Starts and holds
-//! beyond it are refused.
+//! beyond it are refused. Time that is owed, because it ran in a respite, is in no budget when it is
+//! paid, and is owed within the budget only.
 
 use std::collections::BTreeMap;
 
 use crate::domain::account::{AccountState, BudgetSpend};
-use crate::domain::event::{BilledLines, BillingChange, Change, ResourceChange, ResourceLine};
+use crate::domain::event::{
+    BilledLines, BillingChange, BudgetChange, Change, ResourceChange, ResourceLine, StopReason,
+};
 use crate::domain::ids::{ProjectId, ResourceId};
 use crate::domain::money::Usd;
+use crate::domain::resources::BilledMode;
 use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::{HOUR, Timestamp};
 
@@ -50,6 +54,7 @@ pub(crate) fn spends<'a>(
         project: project.clone(),
         month,
         amount,
+        told: None,
     };
     sums.into_iter().map(spend).collect()
 }
@@ -106,4 +111,77 @@ fn hour_before(change: &Change, now: Timestamp) -> Timestamp {
         None
     };
     billed.unwrap_or_else(|| now.hour().start()).plus(-HOUR)
+}
+
+/// What time after the end of the paid time is owed, in USD: of a project in which something runs, at
+/// most what its budget leaves. `costs` are projects, modes and amounts.
+pub(crate) fn owed_within<'a>(
+    state: &AccountState,
+    paid_through: Timestamp,
+    costs: impl Iterator<Item = (&'a ProjectId, BilledMode, Usd)>,
+) -> Usd {
+    let mut sums: BTreeMap<&ProjectId, (Usd, bool)> = BTreeMap::new();
+    for (project, mode, amount) in costs {
+        let (sum, runs) = sums.entry(project).or_default();
+        *sum += amount;
+        *runs |= mode == BilledMode::Running;
+    }
+    let limit = |project| state.budget(project).and_then(|budget| budget.limit_in(paid_through));
+    let owed = sums.into_iter().map(|(project, (sum, runs))| match limit(project) {
+        Some(left) if runs => sum.min(left.or_zero()),
+        Some(_) | None => sum,
+    });
+    owed.sum()
+}
+
+/// Says of which percentage of a budget the row tells: once in a month of each. What a budget that
+/// stops has left does not pay another second, so its stop tells of 100 percent.
+pub(crate) fn tell(
+    state: &AccountState,
+    spends: Vec<BudgetSpend>,
+    change: &Change,
+) -> Vec<BudgetSpend> {
+    let mut all: BTreeMap<(ProjectId, Timestamp), BudgetSpend> =
+        spends.into_iter().map(|spend| ((spend.project.clone(), spend.month), spend)).collect();
+    let mut set = None;
+    match change {
+        Change::Resource(ResourceChange::Stopped {
+            resources,
+            why: StopReason::Budget,
+            as_of,
+            ..
+        }) => {
+            for resource in resources {
+                let (project, month) = (resource.project.clone(), as_of.month_start());
+                let amount = Usd::ZERO;
+                let told = Some(100);
+                let entry = all.entry((project.clone(), month));
+                entry.or_insert(BudgetSpend { project, month, amount, told: None }).told = told;
+            }
+        }
+        Change::Budget(BudgetChange::BudgetSet(budget)) => {
+            let (project, month, amount) = (budget.project.clone(), budget.month, Usd::ZERO);
+            let spend = BudgetSpend { project: project.clone(), month, amount, told: None };
+            all.insert((project, month), spend);
+            set = Some(budget);
+        }
+        Change::Resource(_)
+        | Change::Payment(_)
+        | Change::Grant(_)
+        | Change::Billing(_)
+        | Change::Standing(_)
+        | Change::Refill(_)
+        | Change::Staff(_)
+        | Change::Hold(_)
+        | Change::Budget(_) => {}
+    }
+    for spend in all.values_mut() {
+        let Some(budget) = set.or_else(|| state.budget(&spend.project)) else { continue };
+        let (mut after, asked) = (budget.clone(), spend.told);
+        after.count(&BudgetSpend { told: None, ..spend.clone() });
+        let mark = if after.month == spend.month { asked.max(after.mark()) } else { None };
+        spend.told = mark.filter(|mark| *mark > after.told);
+    }
+    all.retain(|_, spend| !spend.amount.is_zero() || spend.told.is_some());
+    all.into_values().collect()
 }

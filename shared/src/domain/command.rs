@@ -54,6 +54,11 @@ pub enum Command {
         bonus: BonusGrant,
         reason: String,
     },
+    /// Takes back what is left of a bonus.
+    WithdrawGrant {
+        number: u32,
+        reason: String,
+    },
     /// Adds resources without starting them.
     Create {
         /// The new items.
@@ -323,6 +328,7 @@ impl Command {
             | Command::UndoRefund { .. } => false,
             Command::MoveDispute { cents, before, .. } => *cents > before.dispute_cents,
             Command::Grant { .. }
+            | Command::WithdrawGrant { .. }
             | Command::Create { .. }
             | Command::Start { .. }
             | Command::FailStart(_)
@@ -381,6 +387,8 @@ pub struct BudgetTerms {
 pub struct MonthSoFar {
     /// The last row that is counted.
     pub head: u64,
+    /// Its start (UTC).
+    pub month: Timestamp,
     /// In USD.
     pub spent: Usd,
 }

@@ -15,11 +15,12 @@ use crate::domain::account::{
     Standing, SuspensionReason,
 };
 use crate::domain::apply::{apply, is_without_credit};
-use crate::domain::budgets::{named_costs, spends as budget_spends};
+use crate::domain::budgets::{self as budget_rules, named_costs, spends as budget_spends};
 use crate::domain::command::Command;
 use crate::domain::credit_low;
 use crate::domain::event::{
-    Cause, Change, Event, PaymentChange, RefillWant, StaffChange, StandingChange,
+    Cause, Change, Event, GrantChange, PaymentChange, RefillWant, ResourceChange, StaffChange,
+    StandingChange, StopReason,
 };
 use crate::domain::funds::{Fund, FundDelta, Purse};
 use crate::domain::money::Usd;
@@ -70,6 +71,9 @@ pub fn decide(
         Command::AwaitPayment(pending) => money::await_payment(pending, now),
         Command::EndPayment { payment, how } => Ok(money::end_payment(state, payment, *how)),
         Command::Grant { bonus, reason } => money::grant(state, bonus, reason, policy, now),
+        Command::WithdrawGrant { number, reason } => {
+            money::withdraw(state, *number, reason, policy, now)
+        }
         Command::TakeBack { by, of, cents, before } => {
             money::take_back(state, by, of, *cents, *before, policy)
         }
@@ -253,6 +257,7 @@ pub(crate) fn finish(
 ) -> Result<Event, Refusal> {
     let DecisionOutcome { change, grants, funds, owed, kept, mut spends } = outcome;
     spends.extend(budget_spends(state, named_costs(&change, now)));
+    let spends = budget_rules::tell(state, spends, &change);
     let mut event = Event {
         at: now,
         cause: cause.in_format(policy.row_format),
@@ -290,12 +295,27 @@ pub(crate) fn finish(
     Ok(event)
 }
 
-/// Whether a row spends or takes the last credit of an account to which nothing is billed by time, or
-/// leaves it in debt. Where something is billed, the end of the paid time decides. Credit that expires
+/// Whether a row spends or takes the last credit of an account to which nothing is billed by time, stops
+/// what a budget and the last credit paid for, or leaves it in debt. Where something is billed, the end of the paid time decides. Credit that expires
 /// is not spent.
 fn uses_up_credit(event: &Event, after: &AccountState, policy: &Policy) -> bool {
-    let is_spent = event.amount().is_negative() && !matches!(event.change, Change::Grant(_));
-    let is_used_up = is_spent || after.balance().is_negative();
+    let expires = match &event.change {
+        Change::Grant(change) => !matches!(change, GrantChange::GrantWithdrawn { .. }),
+        Change::Payment(_)
+        | Change::Resource(_)
+        | Change::Billing(_)
+        | Change::Standing(_)
+        | Change::Refill(_)
+        | Change::Staff(_)
+        | Change::Hold(_)
+        | Change::Budget(_) => false,
+    };
+    let is_spent = event.amount().is_negative() && !expires;
+    let is_stopped = matches!(
+        event.change,
+        Change::Resource(ResourceChange::Stopped { why: StopReason::Budget, .. })
+    );
+    let is_used_up = is_spent || is_stopped || after.balance().is_negative();
     is_used_up && is_without_credit(after) && policy.row_format >= SUSPENDED_AT_ZERO
 }
 

@@ -87,6 +87,14 @@ pub enum Refusal {
     UnknownMeter { project: ProjectId, sku: Sku },
     #[error("no such hold")]
     UnknownHold { hold: HoldId },
+    /// There is no such grant, or it has ended.
+    #[error("the account has no grant {number}")]
+    UnknownGrant { number: u32 },
+    /// It came with a trial or a payment.
+    #[error(
+        "grant {number} is not a bonus by staff. It ends with its trial, or goes back with its payment"
+    )]
+    GrantNotByStaff { number: u32 },
     #[error("project {project} has no budget")]
     UnknownBudget { project: ProjectId },
     /// A capture of a SKU that the hold was not made for.
@@ -366,6 +374,8 @@ impl Refusal {
             | Refusal::UnknownCard
             | Refusal::UnknownMeter { .. }
             | Refusal::UnknownHold { .. }
+            | Refusal::UnknownGrant { .. }
+            | Refusal::GrantNotByStaff { .. }
             | Refusal::UnknownBudget { .. }
             | Refusal::TooManyBudgets { .. }
             | Refusal::BudgetExceeded { .. }

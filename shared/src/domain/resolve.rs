@@ -9,14 +9,14 @@ use crate::domain::command::{
     Command, EndedStart, PastCharge, PastChargeKind, ResourceStart, ResourceStop, StartFailure,
     TakenCredit,
 };
-use crate::domain::decide::RESOURCES_PER_ROW_MAX;
 use crate::domain::decide::resources::{credit_for_starts, seconds_in_respite};
+use crate::domain::decide::{RESOURCES_PER_ROW_MAX, check_room};
 use crate::domain::event::{
-    BilledLines, BillingChange, Change, Event, PaymentChange, ResourceChange, ResourceLine,
-    StandingChange, StartKind, StopReason,
+    BilledLines, BillingChange, Change, Event, GrantChange, PaymentChange, ResourceChange,
+    ResourceLine, StandingChange, StartKind, StopReason,
 };
 use crate::domain::funds::Fund;
-use crate::domain::ids::{AccountId, ProjectId, ResourceId, Sku};
+use crate::domain::ids::{AccountId, PaymentId, ProjectId, ResourceId, Sku};
 use crate::domain::money::{Quantity, Rate, Usd};
 use crate::domain::prices::{Price, PriceUnit};
 use crate::domain::refusal::Refusal;
@@ -228,7 +228,7 @@ pub fn offer(
 }
 
 /// The resources that may return together, oldest change first. None whose time to be restored is
-/// over, or whose project has used up its budget.
+/// over, or for which the budget of its project has no room.
 #[must_use]
 pub fn returning(
     view: &AccountSnapshot<'_>,
@@ -244,10 +244,22 @@ pub fn returning(
         | ResourceCondition::Stopped
         | ResourceCondition::Purged => true,
     };
-    let may_start = |resource: &&Resource| state.used_up_budget(&resource.project, now).is_none();
-    let all = view.billables().returning(which, state).into_iter();
-    let returning = all.filter(in_time).filter(may_start);
-    returning.map(|resource| resource.id.clone()).collect()
+    let seconds = state.paid_through().unwrap_or_else(|| now.hour().end()) - now;
+    let mut costs: BTreeMap<ProjectId, Usd> = BTreeMap::new();
+    let mut returning = view.billables().returning(which, state);
+    returning.retain(in_time);
+    // Room for what it costs while it runs, although its time while stopped may be paid.
+    returning.retain(|resource| {
+        let rate = resource.rate_at(view.prices(), now).unwrap_or_default();
+        let sum = costs.get(&resource.project).copied().unwrap_or_default();
+        let cost = sum + rate.for_seconds(seconds);
+        let has_room = check_room(state, &resource.project, cost, now).is_ok();
+        if has_room {
+            costs.insert(resource.project.clone(), cost);
+        }
+        has_room
+    });
+    returning.into_iter().map(|resource| resource.id.clone()).collect()
 }
 
 /// A start, with the rates of everything that is billed beside it.
@@ -328,7 +340,8 @@ pub fn fail_start<'r>(
     // After a deletion of the whole account the item still says that it runs.
     let status = match (resource.condition(view.state()), resource.status) {
         (ResourceCondition::Running, _) => {
-            return failure(view, resource, rows).map(Command::FailStart);
+            let gone = GoneGrants::since(&rows);
+            return failure(view, resource, rows, &gone).map(Command::FailStart);
         }
         (ResourceCondition::Suspended | ResourceCondition::Stopped, _) => resource.before,
         (ResourceCondition::Deleted { .. }, ResourceStatus::Deleted) => ResourceStatus::Deleted,
@@ -350,6 +363,7 @@ pub fn fail_start<'r>(
     let rate_then = resource.rate_at(view.prices(), rated)?;
     let kept_since =
         rows.iter().rev().find_map(|(event, _)| Some(event.kept?.from).filter(|_| suspends(event)));
+    let gone = GoneGrants::since(&rows);
     if status == ResourceStatus::Stopped {
         // It existed before, and what is kept of it since the end is billed as before.
         rows.truncate(ended + 1);
@@ -360,7 +374,7 @@ pub fn fail_start<'r>(
     let then = idle.filter(|_| status == ResourceStatus::Stopped);
     let ended = Some(ended);
     let mut failure =
-        StartFailure { started_at, status, then, ended, ..failure(view, resource, rows)? };
+        StartFailure { started_at, status, then, ended, ..failure(view, resource, rows, &gone)? };
     if let Some(idle) = idle_then {
         leave_idle_parts(&mut failure.charges, rate_then, idle);
     }
@@ -422,29 +436,54 @@ fn owed_in_respite(
     Ok(rate.without(idle).for_seconds(seconds_in_respite(before, end.at)))
 }
 
+/// Grants to which nothing is given any more: staff took them back, or their payment was fully
+/// refunded.
+#[derive(Default)]
+struct GoneGrants {
+    withdrawn: BTreeSet<u32>,
+    refunded: BTreeSet<PaymentId>,
+}
+
+impl GoneGrants {
+    fn since(rows: &[(&Event, &AccountState)]) -> GoneGrants {
+        let mut gone = GoneGrants::default();
+        for (event, after) in rows {
+            if let Change::Grant(GrantChange::GrantWithdrawn { number, .. }) = &event.change {
+                gone.withdrawn.insert(*number);
+            }
+            if let Change::Payment(
+                PaymentChange::TakenBack { of, .. } | PaymentChange::DisputeMoved { of, .. },
+            ) = &event.change
+            {
+                let in_item = event.recorded().map(|recorded| recorded.taken.cents);
+                let in_state = || after.taken_back_of(&of.payment).map(|(cents, _)| cents);
+                let is_all = |cents| cents >= of.received_cents;
+                // Neither: nothing or everything is taken back. Only a dispute that moves its money
+                // back leaves nothing.
+                if in_item.or_else(in_state).map_or(!event.amount().is_positive(), is_all) {
+                    gone.refunded.insert(of.payment.clone());
+                }
+            }
+        }
+        gone
+    }
+
+    fn contains(&self, grant: &Grant) -> bool {
+        let is_refunded = |payment: &PaymentId| self.refunded.contains(payment);
+        self.withdrawn.contains(&grant.number) || grant.payment.as_ref().is_some_and(is_refunded)
+    }
+}
+
 /// A failure of a resource that still runs.
 fn failure(
     view: &AccountSnapshot<'_>,
     resource: &Resource,
     rows: Vec<(&Event, &AccountState)>,
+    gone: &GoneGrants,
 ) -> Result<StartFailure, Refusal> {
     let id = &resource.id;
-    let (mut charges, mut grants, mut refunded) =
-        (Vec::new(), Vec::<Grant>::new(), BTreeSet::new());
+    let (mut charges, mut grants) = (Vec::new(), Vec::<Grant>::new());
     for (event, after) in rows {
-        if let Change::Payment(
-            PaymentChange::TakenBack { of, .. } | PaymentChange::DisputeMoved { of, .. },
-        ) = &event.change
-        {
-            let in_item = event.recorded().map(|recorded| recorded.taken.cents);
-            let in_state = || after.taken_back_of(&of.payment).map(|(cents, _)| cents);
-            let is_all = |cents| cents >= of.received_cents;
-            // Neither: nothing or everything is taken back. Only a dispute that moves its money
-            // back leaves nothing.
-            if in_item.or_else(in_state).map_or(!event.amount().is_positive(), is_all) {
-                refunded.insert(of.payment.clone());
-            }
-        }
         let latest = charges.last().map(|latest: &PastCharge| (latest.from, latest.through));
         let Some(charge) = charge_of(event, id).or_else(|| given_back(event, id, latest?)) else {
             continue;
@@ -455,8 +494,7 @@ fn failure(
         grants.extend(after.grants.iter().filter(paid).cloned());
         charges.push(charge);
     }
-    // The grant of a payment that was fully refunded since then is not given again.
-    grants.retain(|grant| grant.payment.as_ref().is_none_or(|payment| !refunded.contains(payment)));
+    grants.retain(|grant| !gone.contains(grant));
     let (status, rated) = (resource.before, rated_at(view.state()));
     let then = match status {
         ResourceStatus::Stopped => resource.idle_rate_at(view.prices(), rated),

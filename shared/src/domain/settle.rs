@@ -17,16 +17,16 @@ pub mod runway;
 mod trial;
 pub mod trial_forecast;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::account::{
     AccountState, BilledTotals, Budget, Grant, GrantKind, KeptCharge, RestartPolicy, Standing,
     SuspensionReason,
 };
-use crate::domain::budgets::{costs_of, spends};
+use crate::domain::budgets::{costs_of, owed_within, spends};
 use crate::domain::command::ResourceStop;
 use crate::domain::decide::{
-    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_time, finish, resources,
+    DecisionOutcome, RESOURCES_PER_ROW_MAX, check_room, check_time, finish, resources,
 };
 use crate::domain::event::{
     BilledLines, BillingChange, Cause, Event, GrantChange, HoldChange, PaymentChange, PendingEnd,
@@ -183,11 +183,17 @@ fn pay_ahead(
         return Ok(usage(state, &billed, purse, &charges, Vec::new(), (from, through)));
     }
     let over_budget = used_up(&limits, &charges, from);
-    if !over_budget.is_empty() {
-        let stops = stops(view, &billed, |one| over_budget.contains(&one.project));
-        return Ok(Some(resources::stop_for_budgets(state, &stops, now)));
-    }
     let respite_until = respite_until(state, view.policy());
+    // Where the credit ends, too, it ends everything, unless a refill may still come.
+    let is_paid = reach(&purse, &charges, &[], from, from.plus(1)) > from;
+    let stop_for_budgets = || {
+        let costs = |one: &Resource| one.rate_at(view.prices(), from) != Ok(Rate::ZERO);
+        let stops = stops(view, &billed, |one| over_budget.contains(&one.project) && costs(one));
+        Ok(Some(resources::stop_for_budgets(state, &stops, now)))
+    };
+    if !over_budget.is_empty() && (is_paid || respite_until.is_some()) {
+        return stop_for_budgets();
+    }
     // A hold that ended in the respite holds nothing, although its end was due later than this.
     let waited_until = respite_until.map(|until| until.min(now));
     let over =
@@ -207,7 +213,10 @@ fn pay_ahead(
             return Ok(Some(over));
         }
         let seconds = resources::seconds_in_respite(state, now);
-        let owed = charges.iter().map(|charge| charge.rate.for_seconds(seconds)).sum();
+        let costs = billed
+            .iter()
+            .map(|one| (&one.resource.project, one.mode, one.rate.for_seconds(seconds)));
+        let owed = owed_within(state, from, costs);
         let idle = billed.iter().filter_map(|one| one.resource.idle_rate_at(view.prices(), from));
         let kept = (idle.sum(), from.plus(seconds));
         return Ok(Some(suspend(view, from, now, kept).owing(owed)));
@@ -220,6 +229,9 @@ fn pay_ahead(
     // while the account has credit, so they are kept for free until then.
     charges.retain(|charge| !ended.resources.contains(charge.resource));
     let through = reach(&purse, &charges, &limits, from, end);
+    if through == from {
+        return stop_for_budgets();
+    }
     let unpaid = ended.resources.iter().map(|id| (*id).clone()).collect();
     Ok(usage(state, &billed, purse, &charges, unpaid, (from, through)))
 }
@@ -266,9 +278,10 @@ fn budget_limits<'a>(
     billed: &[BilledResource<'_>],
     from: Timestamp,
 ) -> Vec<BudgetLimit<'a>> {
+    // What is free goes on without a budget.
     let runs = |project: &ProjectId| {
         let mut running = billed.iter().filter(|one| one.mode == BilledMode::Running);
-        running.any(|one| one.resource.project == *project)
+        running.any(|one| one.resource.project == *project && !one.rate.is_zero())
     };
     let limit = |budget: &'a Budget| {
         let left = budget.limit_in(from).filter(|_| runs(&budget.project))?;
@@ -496,17 +509,19 @@ fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome
         }
     }
     let mut billed = state.billed.clone();
-    let mut resources = Vec::new();
+    let (mut resources, mut spent_of) = (Vec::new(), BTreeMap::new());
     let mut more = false;
     for resource in &waiting {
         if resources.len() == RESOURCES_PER_ROW_MAX {
             more = true;
             break;
         }
-        if state.used_up_budget(&resource.project, now).is_some() {
+        let rate = resource.rate_at(view.prices(), rated)?;
+        let spent = spent_of.entry(&resource.project).or_insert(Usd::ZERO);
+        let cost = *spent + rate.for_seconds(end - now);
+        if check_room(state, &resource.project, cost, now).is_err() {
             continue;
         }
-        let rate = resource.rate_at(view.prices(), rated)?;
         if purse.draw(&resource.sku, rate.for_seconds(end - now + reserve)).is_none() {
             continue;
         }
@@ -514,6 +529,7 @@ fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome
             billed = billed.without(BilledMode::Idle, &resource.kind, idle, resource.seq);
         }
         billed = billed.with(BilledMode::Running, &resource.kind, rate, state.next_seq);
+        *spent = cost;
         resources.push(resource.reference());
     }
     Ok(DecisionOutcome::of(StandingChange::Resumed { resources, more, billed }))

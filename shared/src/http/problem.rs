@@ -333,6 +333,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::UnknownCard
         | Refusal::UnknownMeter { .. }
         | Refusal::UnknownHold { .. }
+        | Refusal::UnknownGrant { .. }
         | Refusal::UnknownBudget { .. } => ProblemCode::NotFound,
         Refusal::UnknownSku { .. } => ProblemCode::UnknownSku,
         Refusal::AccountAlreadyOpen
@@ -361,6 +362,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::ResourcesLeft { .. }
         | Refusal::NotClosed
         | Refusal::InTrial
+        | Refusal::GrantNotByStaff { .. }
         | Refusal::PaymentPending
         | Refusal::NothingLeftToRefund
         | Refusal::TooManyRefunds { .. }

@@ -8,7 +8,6 @@
 //! `views::family` has the events of each kind of row. Events that customers should read in a mail
 //! have a [`CustomerNotice`].
 
-use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::customer_notice::{CustomerNotice, notice_of};
@@ -17,15 +16,11 @@ use crate::domain::account::{AccountState, BudgetSpend};
 use crate::domain::credit_low::becomes_low;
 use crate::domain::event::RefillWant;
 use crate::domain::ids::AccountId;
-use crate::domain::money::Usd;
 use crate::domain::policy::Policy;
 use crate::domain::row::Row;
 use crate::domain::row_format::RowFormat;
 
 pub use super::event_detail::{DomainEventDetail, DomainEventResource};
-
-/// The parts of a budget of which the customer is told, in percent, the highest first.
-const BUDGET_NOTICES: [u32; 2] = [100, 80];
 
 /// An event for the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -92,15 +87,9 @@ pub fn notices(account: &AccountId, row: &Row, policy: &Policy) -> Vec<DomainEve
         .collect()
 }
 
-/// A budget of which a row spends 80 or 100 percent. `state` is the state after the row.
+/// The part of a budget of which a row tells. `state` is the state after the row.
 fn budget_spent(spend: &BudgetSpend, state: &AccountState) -> Option<DomainEventDetail> {
-    let budget = state.budget(&spend.project).filter(|budget| budget.month == spend.month)?;
-    let is_passed = |percent: &u32| {
-        let limit = budget.amount.decimal() * Decimal::from(*percent);
-        let is_reached = |spent: Usd| spent.decimal() * Decimal::ONE_HUNDRED >= limit;
-        is_reached(budget.spent) && !is_reached(budget.spent - spend.amount)
-    };
-    let percent = BUDGET_NOTICES.into_iter().find(is_passed)?;
+    let (budget, percent) = (state.budget(&spend.project)?, spend.told?);
     Some(DomainEventDetail::BudgetSpent {
         project: budget.project.to_string(),
         percent,

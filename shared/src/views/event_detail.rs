@@ -45,7 +45,7 @@ pub enum DomainEventDetail {
     ResourceRestored { resource: DomainEventResource },
     /// A project has spent 80 or 100 percent of its month's budget, or more. `then`: `stop` if what
     /// runs in it is stopped at 100 percent, else `notice`.
-    BudgetSpent { project: String, percent: u32, amount: String, spent: String, then: &'static str },
+    BudgetSpent { project: String, percent: u8, amount: String, spent: String, then: &'static str },
     /// A resource was stopped: `requested`, `credit`, `budget` or `start_failed`.
     ResourceStopped { resource: DomainEventResource, reason: &'static str },
     /// A resource was deleted. It can be restored for a while.

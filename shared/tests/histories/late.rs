@@ -24,6 +24,7 @@ fn is_the_same_at_any_time(action: &Action) -> bool {
         Action::Credit { how, .. } => *how == How::TopUp,
         Action::Settle
         | Action::Grant { .. }
+        | Action::WithdrawGrant { .. }
         | Action::Create { .. }
         | Action::StartNew { .. }
         | Action::Start { .. }

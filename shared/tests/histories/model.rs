@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate::domain::account::{AccountState, Standing, TrialNotice};
 use tollgate::domain::event::{
-    BilledLines, Change, Event, PaymentChange, ResourceChange, ResourceLine,
+    BilledLines, Change, Event, GrantChange, PaymentChange, ResourceChange, ResourceLine,
+    StopReason,
 };
 use tollgate::domain::funds::{Fund, FundShare};
 use tollgate::domain::money::{Quantity, Rate, Usd};
@@ -383,11 +384,19 @@ impl Model {
     /// Spent or taken credit that leaves nothing, and any debt, suspends an account to which nothing is
     /// billed by time. Credit that expires does not.
     fn at_zero(&mut self, event: &Event, after: &AccountState) -> Check {
-        let is_spent = event.amount().is_negative() && !matches!(event.change, Change::Grant(_));
+        let expires = matches!(
+            event.change,
+            Change::Grant(GrantChange::GrantExpired { .. } | GrantChange::TrialOver { .. })
+        );
+        let is_spent = event.amount().is_negative() && !expires;
         let left: i64 = self.pots.values().map(|pot| pot.remaining).sum();
         let is_empty =
             left <= 0 && self.billed().next().is_none() && after.standing == Standing::Good;
-        self.used_up = is_empty && (self.used_up || is_spent || left < 0);
+        let is_stopped = matches!(
+            event.change,
+            Change::Resource(ResourceChange::Stopped { why: StopReason::Budget, .. })
+        );
+        self.used_up = is_empty && (self.used_up || is_spent || is_stopped || left < 0);
         ensure!(
             after.credit_used_up == self.used_up,
             "{left} micro-dollars are left: {}",

@@ -73,6 +73,9 @@ pub(crate) enum Action {
         seconds: i64,
         excludes: u8,
     },
+    WithdrawGrant {
+        number: u8,
+    },
     Create {
         sku: u8,
         count: u8,
@@ -275,6 +278,7 @@ const ACTIONS: &[(u32, Group, Make)] = &[
         seconds: lasting(b),
         excludes: byte(a / 16, 6),
     }),
+    (1, Group::Grants, |a, _| Action::WithdrawGrant { number: byte(a, 6) }),
     (2, Group::Resources, |a, b| Action::Create { sku: byte(a, 10), count: 1 + byte(b, 2) }),
     (12, Group::Resources, |a, b| Action::StartNew {
         sku: byte(a, 10),

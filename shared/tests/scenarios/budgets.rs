@@ -2,7 +2,6 @@
 
 use tollgate::domain::account::{Budget, RestartPolicy};
 use tollgate::domain::command::{BudgetTerms, CapturedUsage, Command, MonthSoFar};
-use tollgate::domain::event::Event;
 use tollgate::domain::holds::HoldId;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::resolve::{self, OwnedProject};
@@ -20,7 +19,7 @@ impl World {
     fn set_budget(&mut self, time: &str, terms: BudgetTerms) -> Result<&mut World, Refusal> {
         self.settle(time);
         let head = self.state.next_seq - 1;
-        let so_far = MonthSoFar { head, spent: named("0") };
+        let so_far = MonthSoFar { head, month: at(time).month_start(), spent: named("0") };
         self.command(time, Command::SetBudget { terms, so_far: Some(so_far) })
     }
 
@@ -216,13 +215,18 @@ fn a_month_begins_anew_and_nothing_starts_by_itself() {
 fn a_budget_counts_the_month_so_far_and_keeps_its_count() {
     let mut world = with_two_projects("1");
     let head = world.state.next_seq - 1;
-    let so_far = Some(MonthSoFar { head, spent: named("0.5") });
-    let stale = Some(MonthSoFar { head: head - 1, spent: named("0.5") });
+    let month = at("10:00").month_start();
+    let so_far = Some(MonthSoFar { head, month, spent: named("0.5") });
+    let stale = Some(MonthSoFar { head: head - 1, month, spent: named("0.5") });
+    let of_october =
+        Some(MonthSoFar { head, month: month.plus(-1).month_start(), spent: named("9") });
     let set = |world: &mut World, terms, so_far| {
         world.command("10:31", Command::SetBudget { terms, so_far }).map(drop)
     };
     assert_eq!(set(&mut world, stopping("q", "3"), stale), Err(Refusal::AccountChanged));
-    assert_eq!(set(&mut world, stopping("q", "3"), None), Err(Refusal::AccountChanged));
+    for so_far in [None, of_october] {
+        assert_eq!(set(&mut world, stopping("q", "3"), so_far), Err(Refusal::AccountChanged));
+    }
     assert_eq!(set(&mut world, stopping("q", "0"), so_far), Err(Refusal::AmountNotPositive));
     set(&mut world, stopping("q", "3"), so_far).unwrap();
     assert_eq!(world.spent("10:31"), ["p 0.50, 0.50 left", "q 0.50, 2.50 left"]);
@@ -296,18 +300,125 @@ fn failed_start_after_a_stop_for_a_budget_owes_nothing() {
     assert_eq!(world.spent("16:21"), ["p 0.00, 6.00 left"]);
 }
 
+/// The mails about budgets.
+fn mails(world: &World) -> Vec<String> {
+    let all = crate::notices::warnings(world).into_iter();
+    all.filter(|mail| mail.contains("BudgetSpent")).collect()
+}
+
+/// The percentages of which the customer was told.
+fn told(world: &World) -> Vec<u8> {
+    world.events.iter().flat_map(|event| &event.spends).filter_map(|spend| spend.told).collect()
+}
+
 #[test]
-fn the_customer_is_told_at_80_and_at_100_percent() {
-    let mut world = with_two_projects("2.5");
-    world.settle("14:00");
-    let told = |event: &Event| event.spends.iter().map(|one| one.amount.to_string()).collect();
-    let spends: Vec<Vec<String>> = world.events.iter().map(told).collect();
-    assert_eq!(spends.concat(), ["0.50", "1.00", "1.00"]);
+fn the_customer_is_told_once_at_80_and_once_at_100_percent() {
+    let mut world = with_two_projects("3");
+    world.settle("11:00").settle("12:00").settle("13:00").settle("14:00");
     assert_eq!(
-        crate::notices::warnings(&world)
-            .into_iter()
-            .filter(|it| it.contains("Budget"))
-            .collect::<Vec<_>>(),
-        ["22T14:00 BudgetSpent 2.50 by 12-01T00:00 at projects/p",]
+        mails(&world),
+        [
+            "22T12:00 BudgetSpent 3.00 by 12-01T00:00 at projects/p",
+            "22T13:00 BudgetSpent 3.00 by 12-01T00:00 at projects/p",
+        ]
     );
+    assert_eq!(told(&world), [80, 100]);
+    // Another amount is another budget, which a start of half an hour leads to 80 percent.
+    world.set_budget("14:00", stopping("p", "4.5")).unwrap();
+    world.restart("14:00", &["a"]).unwrap().stop("14:01", &["a"]).unwrap();
+    world.restart("14:02", &["a"]).unwrap();
+    assert_eq!(told(&world), [80, 100, 80]);
+}
+
+#[test]
+fn a_stop_is_told_although_a_part_of_a_second_is_left() {
+    let mut world = World::with_credit("99");
+    world.stop_at("10:00", "1.3501").start("10:01:07", "a", "vm120").unwrap().settle("14:00");
+    assert_eq!(world.spent("14:00"), ["p 1.35, 0.0001 left"]);
+    assert_eq!(told(&world), [80, 100]);
+}
+
+#[test]
+fn a_budget_below_what_was_spent_is_told_at_once() {
+    let mut world = with_two_projects("50");
+    world.settle("12:30").set_budget("12:30", stopping("p", "2")).unwrap();
+    assert_eq!(told(&world), [100]);
+    world.set_budget("12:30", telling("p", "2")).unwrap();
+    world.set_budget("12:30", stopping("p", "2")).unwrap().settle("13:00");
+    assert_eq!(told(&world), [100], "the amount is the same");
+    let mut world = with_two_projects("50");
+    world.settle("12:30").set_budget("12:30", telling("p", "3")).unwrap();
+    assert_eq!(told(&world), [80]);
+}
+
+#[test]
+fn more_stops_than_a_row_takes_are_told_once() {
+    let mut world = World::with_credit("99");
+    world.stop_at("10:00", "33.00345");
+    for batch in 0..2 {
+        let all: Vec<_> = (0..50).map(|n| new(&format!("r{}", batch * 50 + n), "app")).collect();
+        let project = world.project();
+        world
+            .ask("10:00", |view| resolve::start_new(view, &project, &all[..40], at("10:00")))
+            .unwrap();
+        world
+            .ask("10:00", |view| resolve::start_new(view, &project, &all[40..], at("10:00")))
+            .unwrap();
+    }
+    world.settle("15:00");
+    assert_eq!(told(&world), [80, 100]);
+    assert!(world.state.billed.count() == 0);
+}
+
+#[test]
+fn credit_that_ends_with_the_budget_suspends_the_account() {
+    for budget in ["6", "6.2001", "6.5"] {
+        let mut world = World::with_credit("6");
+        world.stop_at("10:00", budget).start("10:00", "a", "x").unwrap().skip_rows();
+        world.settle("17:00");
+        let last = world.events.last().unwrap();
+        assert_eq!(last.change.name(), "suspended", "{budget}");
+        assert!(told(&world).contains(&80));
+    }
+    // A budget that ends before stops its project, and nothing is left to be paid or suspended.
+    let mut world = World::with_credit("6");
+    world.stop_at("10:00", "5.9").start("10:00", "a", "x").unwrap().settle("17:00");
+    assert!(crate::world::is_good(&world));
+    assert_eq!(world.state.balance(), named("0.1"));
+}
+
+#[test]
+fn time_in_a_respite_is_owed_within_the_budget_only() {
+    let mut world = World::with_credit("6");
+    world.stop_at("10:00", "6.05").start("10:00", "a", "x").unwrap();
+    world.agree_to_refill("15:58", ("1", "10"), None).settle("16:20");
+    assert_eq!(world.state.owed, named("0.05"));
+}
+
+#[test]
+fn a_return_of_all_leaves_out_what_a_budget_has_no_room_for() {
+    let mut world = World::with_credit("9");
+    for n in 0..3 {
+        world.start("10:00", &format!("a{n}"), "x").unwrap();
+    }
+    world.start_in_q("10:00", "b", "x").unwrap().settle("13:00");
+    assert!(!crate::world::is_good(&world));
+    world.set_budget("13:00", stopping("p", "1.5")).unwrap();
+    world.credit("13:00", "50").settle("13:00").skip_rows();
+    let which = ReturningResources::StoppedBySuspension;
+    world
+        .ask("13:00", |view| resolve::start_returning(view, which, at("13:00")))
+        .unwrap()
+        .rows(&["13:00:00 started -2.00 = 48.00 to 14:00:00"]);
+    let running: Vec<&str> =
+        world.state.billed.running.keys().map(tollgate::domain::ids::Kind::as_str).collect();
+    assert_eq!((running, world.state.billed.running_count()), (vec!["instance"], 2));
+}
+
+#[test]
+fn what_an_earlier_month_gives_back_does_not_make_a_budget_larger() {
+    let mut world = World::with_credit("99");
+    world.stop_at("30T23:00", "1.5").start("30T23:30", "a", "x").unwrap();
+    world.settle("12-01T00:00").fail_start("12-01T00:01", "a").unwrap();
+    assert_eq!(world.spent("12-01T00:01"), ["p -0.50, 1.50 left"]);
 }

@@ -324,6 +324,80 @@ fn corrections_and_bonuses_need_a_reason_and_an_amount() {
     assert_eq!(expired, Some(Refusal::ExpiryPast { now: at("11:00") }));
 }
 
+fn withdraw(number: u32) -> Command {
+    Command::WithdrawGrant { number, reason: "given twice".to_owned() }
+}
+
+#[test]
+fn staff_take_back_what_is_left_of_a_bonus_and_nothing_comes_back_to_it() {
+    let mut world = World::with_credit("10");
+    world.grant("10:00", "3", "23T00:00", &[]).start("10:00", "a", "x").unwrap().skip_rows();
+    world.command("10:15", withdraw(1)).unwrap().stop("10:30", &["a"]).unwrap().rows(&[
+        "10:15:00 bonus_withdrawn -2.00 = 10.00 to 11:00:00",
+        "10:30:00 stopped 0.00 = 10.00",
+    ]);
+    for (number, time) in [(1, "10:31"), (2, "10:31"), (0, "10:31")] {
+        let refused = world.command(time, withdraw(number)).map(drop);
+        assert_eq!(refused, Err(Refusal::UnknownGrant { number }));
+    }
+    let silent = Command::WithdrawGrant { number: 1, reason: String::new() };
+    let refused = world.command("10:31", silent).map(drop);
+    assert_eq!(refused, Err(Refusal::ReasonNeeded { bytes_max: 500 }));
+}
+
+#[test]
+fn a_failed_start_gives_nothing_to_a_bonus_that_was_withdrawn() {
+    for stops in [false, true] {
+        let mut world = World::with_credit("10");
+        world.grant("10:00", "0.5", "23T00:00", &[]).grant("10:00", "5", "24T00:00", &[]);
+        world.start("10:00", "a", "x").unwrap();
+        if stops {
+            world.stop("10:30", &["a"]).unwrap();
+        }
+        world.command("10:31", withdraw(1)).unwrap();
+        world.fail_start("10:40", "a").unwrap();
+        let bonus = world.state.grant(1).map(|grant| grant.remaining);
+        assert!(bonus.is_none_or(|left| left.is_zero()), "{stops}: {bonus:?}");
+        assert_eq!(world.state.grant(2).unwrap().remaining, named("5"));
+    }
+}
+
+#[test]
+fn only_bonuses_by_staff_are_withdrawn_and_an_account_without_credit_is_suspended() {
+    let mut world = World::opened();
+    let bonus =
+        BonusGrant { amount: named("20"), expires_at: at("23T00:00"), excludes: BTreeSet::new() };
+    let payment = taxed("pi_a");
+    let kind = CreditKind::Commit;
+    let credit = Command::Credit { payment, kind, bonus: Some(bonus), also: Vec::new() };
+    world.command("10:00", credit).unwrap();
+    let refused = world.command("10:01", withdraw(1)).map(drop);
+    assert_eq!(refused, Err(Refusal::GrantNotByStaff { number: 1 }));
+    let mut world = World::opened();
+    world.grant("10:00", "5", "23T00:00", &[]).skip_rows();
+    world.command("10:01", withdraw(1)).unwrap().settle("10:01").rows(&[
+        "10:01:00 bonus_withdrawn -5.00 = 0.00",
+        "10:01:00 suspended 0.00 = 0.00 as of 10:01:00",
+    ]);
+    world.policy.row_format = RowFormat::new(5);
+    let refused = world.command("10:02", withdraw(1)).map(drop);
+    assert_eq!(refused, Err(Refusal::UnknownGrant { number: 1 }));
+}
+
+#[test]
+fn what_is_held_of_a_withdrawn_bonus_pays_its_capture_and_then_expires() {
+    let mut world = World::opened();
+    world.grant("10:00", "5", "23T00:00", &[]);
+    world.credit("10:00", "1");
+    world.hold("10:00", "2", 10).unwrap();
+    world.skip_rows();
+    world.command("10:01", withdraw(1)).unwrap().settle("10:10").rows(&[
+        "10:01:00 bonus_withdrawn -3.00 = 3.00",
+        "10:10:00 hold_expired 0.00 = 3.00",
+        "10:10:00 expired -2.00 = 1.00",
+    ]);
+}
+
 #[test]
 fn rows_say_who_of_the_staff_caused_them_from_format_6_on() {
     let request = KeyedRequest { key: named("correction:k1"), digest: "of the body".to_owned() };

@@ -1,8 +1,10 @@
 //! What projects may cost, and what they have cost.
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::AccountState;
+use crate::domain::defaults::is_default;
 use crate::domain::holds::Hold;
 use crate::domain::ids::ProjectId;
 use crate::domain::money::Usd;
@@ -26,6 +28,9 @@ pub struct Budget {
     /// What that month has cost so far, in USD, less what was given back.
     #[serde(rename = "u", default, skip_serializing_if = "Usd::is_zero")]
     pub spent: Usd,
+    /// The highest percentage of which the customer was told in that month. Zero: of none.
+    #[serde(rename = "t", default, skip_serializing_if = "is_default")]
+    pub told: u8,
 }
 
 /// What a row spends of a budget.
@@ -39,7 +44,13 @@ pub struct BudgetSpend {
     /// In USD. Below zero if more is given back than charged.
     #[serde(rename = "a")]
     pub amount: Usd,
+    /// The percentage of the budget of which the row tells the customer.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<u8>,
 }
+
+/// The parts of a budget of which the customer is told, in percent, the highest first.
+const NOTICES: [u8; 2] = [100, 80];
 
 impl Budget {
     /// What the month of an instant has cost so far, in USD.
@@ -48,10 +59,11 @@ impl Budget {
         if self.month == instant.month_start() { self.spent } else { Usd::ZERO }
     }
 
-    /// What is left of it for the month of an instant, in USD. Below zero if it was exceeded.
+    /// What is left of it for the month of an instant, in USD. Below zero if it was exceeded. What is
+    /// given back of an earlier month does not make it larger.
     #[must_use]
     pub fn left_in(&self, instant: Timestamp) -> Usd {
-        self.amount - self.spent_in(instant)
+        self.amount - self.spent_in(instant).or_zero()
     }
 
     /// What it allows in the month of an instant, in USD. `None` if it stops nothing, or the month was
@@ -61,20 +73,22 @@ impl Budget {
         (self.stops && self.month <= instant.month_start()).then(|| self.left_in(instant))
     }
 
-    /// Whether it forbids more in the month of an instant.
-    #[must_use]
-    pub fn stops_in(&self, instant: Timestamp) -> bool {
-        self.limit_in(instant).is_some_and(|left| !left.is_positive())
-    }
-
     /// Late usage of an earlier month is in that month's bill only.
     pub(crate) fn count(&mut self, spend: &BudgetSpend) {
         if spend.month > self.month {
-            (self.month, self.spent) = (spend.month, Usd::ZERO);
+            (self.month, self.spent, self.told) = (spend.month, Usd::ZERO, 0);
         }
         if spend.month == self.month {
             self.spent += spend.amount;
+            self.told = self.told.max(spend.told.unwrap_or_default());
         }
+    }
+
+    /// The highest percentage of its amount that is spent, of those of which the customer is told.
+    #[must_use]
+    pub fn mark(&self) -> Option<u8> {
+        let spent = self.spent.decimal() * Decimal::ONE_HUNDRED;
+        NOTICES.into_iter().find(|part| spent >= self.amount.decimal() * Decimal::from(*part))
     }
 }
 
@@ -91,11 +105,5 @@ impl AccountState {
     pub fn held_for(&self, project: &ProjectId) -> Usd {
         let of_project = self.holds.iter().filter(|hold| hold.project.as_ref() == Some(project));
         of_project.map(Hold::amount).sum()
-    }
-
-    /// The budget of a project that is used up and forbids more, if there is one.
-    #[must_use]
-    pub fn used_up_budget(&self, project: &ProjectId, now: Timestamp) -> Option<&Budget> {
-        self.budget(project).filter(|budget| budget.stops_in(now))
     }
 }

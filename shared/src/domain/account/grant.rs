@@ -51,3 +51,15 @@ pub enum GrantKind {
     /// The bonus of a commit plan.
     Commit,
 }
+
+impl GrantKind {
+    /// As callers of the API know it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            GrantKind::Trial => "trial",
+            GrantKind::Bonus => "bonus",
+            GrantKind::Commit => "commit",
+        }
+    }
+}

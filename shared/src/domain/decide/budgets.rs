@@ -33,22 +33,21 @@ pub(super) fn set(
         (None, _) if state.budgets.len() >= BUDGETS_MAX => {
             return Err(Refusal::TooManyBudgets { max: BUDGETS_MAX });
         }
-        (None, Some(so_far)) => {
+        (None, Some(so_far)) if so_far.month == now.month_start() => {
             super::check_head(state, so_far.head)?;
             so_far.spent
         }
-        // It was removed after it had been read.
-        (None, None) => return Err(Refusal::AccountChanged),
+        // It was removed after it had been read, or another month has begun.
+        (None, Some(_) | None) => return Err(Refusal::AccountChanged),
     };
     let BudgetTerms { project, amount, stops } = terms.clone();
     let month = now.month_start();
-    Ok(DecisionOutcome::of(BudgetChange::BudgetSet(Budget {
-        project,
-        amount,
-        stops,
-        month,
-        spent,
-    })))
+    // Of another amount the customer is told anew.
+    let same =
+        state.budget(&project).filter(|known| known.amount == amount && known.month == month);
+    let told = same.map_or(0, |known| known.told);
+    let budget = Budget { project, amount, stops, month, spent, told };
+    Ok(DecisionOutcome::of(BudgetChange::BudgetSet(budget)))
 }
 
 pub(super) fn remove(

@@ -23,6 +23,8 @@ use crate::domain::timestamp::Timestamp;
 
 /// The first format in which a grant says when it was given.
 const GIVEN_AT_KNOWN: RowFormat = RowFormat::new(6);
+/// The first format in which staff take back bonuses.
+const WITHDRAWN_KNOWN: RowFormat = RowFormat::new(6);
 /// The first format that knows accounts with an opening balance.
 const IMPORTS_KNOWN: RowFormat = RowFormat::new(6);
 
@@ -96,6 +98,27 @@ pub(super) fn grant(
         vec![grant],
         vec![gain(Fund::Grant(number), bonus.amount)],
     ))
+}
+
+/// What is held of it still pays for captures. The rest expires when its hold ends.
+pub(super) fn withdraw(
+    state: &AccountState,
+    number: u32,
+    reason: &str,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<DecisionOutcome, Refusal> {
+    let reason = check_reason(reason)?;
+    let lasts = |grant: &&Grant| grant.expires_at > now && policy.row_format >= WITHDRAWN_KNOWN;
+    let grant = state.grant(number).filter(lasts).ok_or(Refusal::UnknownGrant { number })?;
+    match grant.kind {
+        GrantKind::Bonus => {}
+        GrantKind::Trial | GrantKind::Commit => return Err(Refusal::GrantNotByStaff { number }),
+    }
+    let amount = -state.free_of_grant(number);
+    let delta = FundDelta { fund: Fund::Grant(number), amount, used: Usd::ZERO };
+    let funds = if amount.is_zero() { Vec::new() } else { vec![delta] };
+    Ok(DecisionOutcome::moving(GrantChange::GrantWithdrawn { number, reason }, funds))
 }
 
 pub(super) fn correct(amount: Usd, reason: &str) -> Result<DecisionOutcome, Refusal> {

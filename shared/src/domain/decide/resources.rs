@@ -10,7 +10,7 @@ use super::{
 use crate::domain::account::{
     AccountState, BilledTotals, Grant, GrantKind, Standing, SuspensionReason, TrialPhase,
 };
-use crate::domain::budgets::{costs_of, spends};
+use crate::domain::budgets::{costs_of, owed_within, spends};
 use crate::domain::command::{
     EndedStart, PastCharge, PastChargeKind, ResourceStart, ResourceStop, StartFailure,
 };
@@ -437,7 +437,7 @@ impl<'a> StoppedResources<'a> {
         let mut purse = Purse::within_period(state, now);
         let mut billed = state.billed.clone();
         let mut lines = Vec::new();
-        let (mut owed, unpaid) = (Usd::ZERO, seconds_in_respite(state, now));
+        let (mut unpaid_costs, unpaid) = (Vec::new(), seconds_in_respite(state, now));
         for stop in stops {
             let Some((mode, rate)) = stop.billed else {
                 continue;
@@ -448,7 +448,7 @@ impl<'a> StoppedResources<'a> {
                 billed = billed.with(BilledMode::Idle, &resource.kind, then, state.next_seq);
             }
             let rate = rate.without(stop.then.unwrap_or(Rate::ZERO));
-            owed += rate.for_seconds(unpaid);
+            unpaid_costs.push((&resource.project, mode, rate.for_seconds(unpaid)));
             // A resource kept for free gets nothing back.
             let unused = if state.is_unpaid(&resource.id) { 0 } else { unused };
             let shares = purse.give_back(&resource.sku, rate.for_seconds(unused));
@@ -461,6 +461,8 @@ impl<'a> StoppedResources<'a> {
                 shares,
             });
         }
+        let paid_through = state.paid_through().unwrap_or(now);
+        let owed = owed_within(state, paid_through, unpaid_costs.into_iter());
         StoppedResources { lines, billed, purse, owed }
     }
 }

@@ -18,6 +18,8 @@ use crate::domain::timestamp::Timestamp;
 pub enum GrantChange {
     /// Staff gave credit.
     Granted { number: u32, reason: String },
+    /// Staff took back what is left of a bonus. It ends now, so that nothing comes back to it.
+    GrantWithdrawn { number: u32, reason: String },
     /// A grant expired.
     GrantExpired { number: u32 },
     TrialStarted {
@@ -53,6 +55,7 @@ variant_names! {
     /// The `type` attribute of rows of this kind.
     GrantChange {
         GrantChange::Granted { .. } => "bonus",
+        GrantChange::GrantWithdrawn { .. } => "bonus_withdrawn",
         GrantChange::GrantExpired { .. } => "expired",
         GrantChange::TrialStarted { .. } => "trial",
         GrantChange::TrialEnded | GrantChange::TrialOver { .. } => "trial_ended",
@@ -62,12 +65,27 @@ variant_names! {
 
 impl ChangeFamily for GrantChange {
     fn reason(&self) -> Option<&str> {
-        if let GrantChange::Granted { reason, .. } = self { Some(reason) } else { None }
+        match self {
+            GrantChange::Granted { reason, .. } | GrantChange::GrantWithdrawn { reason, .. } => {
+                Some(reason)
+            }
+            GrantChange::GrantExpired { .. }
+            | GrantChange::TrialStarted { .. }
+            | GrantChange::TrialEnded
+            | GrantChange::TrialOver { .. }
+            | GrantChange::TrialEnding { .. } => None,
+        }
     }
 
     fn apply(&self, next: &mut AccountState, row: RowPlace) {
         match self {
             GrantChange::Granted { .. } | GrantChange::GrantExpired { .. } => {}
+            // What comes back later is forfeit, as of any grant that has expired.
+            GrantChange::GrantWithdrawn { number, .. } => {
+                for grant in next.grants.iter_mut().filter(|grant| grant.number == *number) {
+                    grant.expires_at = row.at;
+                }
+            }
             GrantChange::TrialStarted { ends_at, refill, .. } => {
                 if let Some(refill) = refill {
                     refill.as_change(next.refill.monthly_cap).apply(next, row);
@@ -112,6 +130,7 @@ impl ChangeFamily for GrantChange {
                 Claim::once(format!("fingerprint#{fingerprint}")),
             ],
             GrantChange::Granted { .. }
+            | GrantChange::GrantWithdrawn { .. }
             | GrantChange::GrantExpired { .. }
             | GrantChange::TrialEnded
             | GrantChange::TrialOver { .. }
@@ -125,6 +144,7 @@ impl ChangeFamily for GrantChange {
             | GrantChange::TrialEnded
             | GrantChange::TrialOver { .. } => true,
             GrantChange::Granted { .. }
+            | GrantChange::GrantWithdrawn { .. }
             | GrantChange::TrialStarted { .. }
             | GrantChange::TrialEnding { .. } => false,
         }

@@ -1,4 +1,4 @@
-use super::{FamilyView, credit_added};
+use super::{FamilyView, credit_added, credit_taken};
 use crate::domain::event::{Event, GrantChange};
 use crate::domain::row::Row;
 use crate::views::event_detail::DomainEventDetail;
@@ -9,6 +9,9 @@ impl FamilyView for GrantChange {
         let amount = event.amount();
         match self {
             GrantChange::Granted { reason, .. } => format!("Bonus ${amount}: {reason}"),
+            GrantChange::GrantWithdrawn { reason, .. } => {
+                format!("Bonus of ${} withdrawn: {reason}", -amount)
+            }
             GrantChange::GrantExpired { .. } => format!("Credit of ${} expired", -amount),
             GrantChange::TrialStarted { .. } => format!("Trial credit ${amount}"),
             GrantChange::TrialEnded | GrantChange::TrialOver { .. } if amount.is_zero() => {
@@ -24,6 +27,8 @@ impl FamilyView for GrantChange {
     fn domain_events(&self, row: &Row) -> Vec<DomainEventDetail> {
         match self {
             GrantChange::Granted { .. } => vec![credit_added(row)],
+            GrantChange::GrantWithdrawn { .. } if row.event.amount().is_zero() => Vec::new(),
+            GrantChange::GrantWithdrawn { .. } => vec![credit_taken(row)],
             GrantChange::GrantExpired { .. } => {
                 vec![DomainEventDetail::CreditExpired { amount: (-row.event.amount()).to_string() }]
             }
@@ -44,9 +49,9 @@ impl FamilyView for GrantChange {
 
     fn transaction_type(&self) -> Option<TransactionType> {
         match self {
-            GrantChange::Granted { .. } | GrantChange::GrantExpired { .. } => {
-                Some(TransactionType::Bonus)
-            }
+            GrantChange::Granted { .. }
+            | GrantChange::GrantWithdrawn { .. }
+            | GrantChange::GrantExpired { .. } => Some(TransactionType::Bonus),
             GrantChange::TrialStarted { .. }
             | GrantChange::TrialEnded
             | GrantChange::TrialOver { .. } => Some(TransactionType::Trial),

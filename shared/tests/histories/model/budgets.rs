@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use tollgate::domain::account::AccountState;
-use tollgate::domain::event::{BillingChange, BudgetChange, Change, Event, ResourceChange};
+use tollgate::domain::event::{
+    BillingChange, BudgetChange, Change, Event, ResourceChange, StopReason,
+};
 use tollgate::domain::timestamp::Timestamp;
 
 use super::{Due, HOUR, Mode, Model, cost, ensure, here, micros};
@@ -35,7 +37,7 @@ impl Model {
         if budget.month > month(at) {
             return None;
         }
-        Some(budget.amount - self.spent(project, month(at)))
+        Some(budget.amount - self.spent(project, month(at)).max(0))
     }
 
     /// Whether starts and holds that cost so much are within the budget of their project.
@@ -71,15 +73,8 @@ impl Model {
                 cost(one.picos, through - one.start).max(least)
             })
             .sum();
-        let runs = of_project.iter().any(|one| one.mode == Mode::Running);
+        let runs = of_project.iter().any(|one| one.mode == Mode::Running && one.picos > 0);
         !runs || needed == 0 || needed <= left
-    }
-
-    /// Credit ends something only where budgets have not.
-    pub(super) fn check_budgets_fit(&self, as_of: i64) -> Check {
-        let due = self.due(as_of, as_of + 1);
-        ensure!(self.budgets_fit(&due, as_of, as_of + 1), "a budget ends at {as_of}, too");
-        Ok(())
     }
 
     /// What is stopped for a budget runs in a project whose budget does not cover a second more.
@@ -87,7 +82,9 @@ impl Model {
         let due = self.due(as_of, as_of + 1);
         for id in ids {
             let Some(thing) = self.things.get(*id) else { return Err(format!("{id} is unknown")) };
-            let runs = thing.phase.is_some_and(|phase| phase.mode == Mode::Running);
+            let runs = thing.phase.is_some_and(|phase| {
+                phase.mode == Mode::Running && self.rate(thing, Mode::Running, as_of) > 0
+            });
             ensure!(runs, "{id} is stopped for a budget and does not run");
             ensure!(
                 !self.budget_fits(&thing.project, &due, as_of, as_of + 1),
@@ -113,7 +110,14 @@ impl Model {
         }
         let of = match &event.change {
             Change::Billing(BillingChange::Usage { from, .. }) => from.seconds(),
-            Change::Resource(ResourceChange::Stopped { as_of, .. }) => as_of.seconds(),
+            Change::Resource(ResourceChange::Stopped { resources, why, as_of, .. }) => {
+                // A budget that stops something counts that month from then on.
+                for stopped in resources.iter().filter(|_| *why == StopReason::Budget) {
+                    let project = stopped.project.as_str().to_owned();
+                    self.costs.entry((project, month(as_of.seconds()))).or_default();
+                }
+                as_of.seconds()
+            }
             _ => at,
         };
         let Some(lines) = event.change.lines() else { return Ok(()) };

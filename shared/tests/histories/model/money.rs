@@ -121,6 +121,16 @@ impl Model {
                 let cents = if paid == 0 { 0 } else { *cents };
                 self.take_back(of, -cents, -micros(*credit), &by_fund)?;
             }
+            Change::Grant(GrantChange::GrantWithdrawn { number, .. }) => {
+                let pot = self.pots.get(number).cloned().unwrap_or_default();
+                let lasts = pot.expires > at && !pot.is_trial && pot.payment.is_none();
+                ensure!(lasts, "grant {number} is withdrawn: {pot:?}");
+                let free = pot.remaining - pot.held;
+                ensure!(paid == 0 && grants == -free, "{grants} of {free} is withdrawn");
+                self.sums.corrections += grants;
+                self.put_in(*number, grants);
+                self.pots.entry(*number).or_default().expires = at;
+            }
             Change::Grant(GrantChange::GrantExpired { number }) => {
                 self.expire(before, [*number].into(), at, &by_fund)?;
             }

@@ -63,7 +63,6 @@ impl Model {
                             "stopped, although a further second could be paid"
                         );
                         ensure!(!is_held(before, at), "stopped although a refill is under way");
-                        self.check_budgets_fit(as_of)?;
                         as_of
                     }
                     StopReason::Budget => {
@@ -71,6 +70,13 @@ impl Model {
                         ensure!(as_of <= at, "stopped for a budget before {as_of}");
                         ensure!(here(lines)?.is_empty(), "a stop for a budget gives back");
                         self.check_stopped_for_budget(&ids, as_of)?;
+                        // What is off may have no funds left, and is kept for free then.
+                        let due = self.due(as_of, as_of + 1);
+                        let is_paid = |one| self.fits(std::slice::from_ref(one), as_of, as_of + 1);
+                        ensure!(
+                            due.iter().any(is_paid) || super::hold_end(before).is_some(),
+                            "stopped for a budget where the credit ends, too"
+                        );
                         as_of
                     }
                 };
@@ -519,7 +525,6 @@ impl Model {
                     "suspended, although a further second could be paid"
                 );
                 ensure!(!is_held(before, at), "suspended although a refill is under way");
-                self.check_budgets_fit(as_of)?;
             }
             SuspensionReason::Staff => {
                 let ids: Vec<String> = self.billed().cloned().collect();

@@ -28,6 +28,7 @@ impl World {
             | Action::AwaitPayment { .. }
             | Action::EndPayment { .. }
             | Action::Grant { .. }
+            | Action::WithdrawGrant { .. }
             | Action::Correct { .. }
             | Action::Import { .. }
             | Action::StartTrial { .. }

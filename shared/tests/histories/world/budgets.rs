@@ -42,7 +42,7 @@ impl World {
         let spending = tally.end();
         let of_project = spending.iter().filter(|((_, item), _)| item.project() == Some(project));
         let spent = of_project.map(|(_, spent)| spent.amount).sum();
-        MonthSoFar { head: self.state().next_seq - 1, spent }
+        MonthSoFar { head: self.state().next_seq - 1, month: from, spent }
     }
 }
 

@@ -94,6 +94,10 @@ impl World {
                 let asked = Asked { paid: 0, grant: micros(amount) };
                 self.command(&Command::Grant { bonus, reason: "for a test".to_owned() }, asked)
             }
+            Action::WithdrawGrant { number } => {
+                let (number, reason) = (u32::from(number), "for a test".to_owned());
+                self.command(&Command::WithdrawGrant { number, reason }, Asked::default())
+            }
             Action::Correct { micros } => {
                 let reason = if micros == 2 { String::new() } else { "a mistake".to_owned() };
                 let amount = Usd::from_micros(micros);

@@ -58,6 +58,7 @@ pub(super) fn all() -> Vec<World> {
         refunds(),
         imported(),
         budgets(),
+        withdrawn(),
     ]
 }
 
@@ -365,7 +366,11 @@ fn budgets() -> World {
     stripe(w, "10:01", top_up(taxed("pi_1", "20", 2_000)));
     let set = |w: &World, project: &str, amount: &str, stops| Command::SetBudget {
         terms: BudgetTerms { project: named(project), amount: named(amount), stops },
-        so_far: Some(MonthSoFar { head: w.state.next_seq - 1, spent: named("0.25") }),
+        so_far: Some(MonthSoFar {
+            head: w.state.next_seq - 1,
+            month: at("10:00").month_start(),
+            spent: named("0.25"),
+        }),
     };
     let command = set(w, "p", "1", true);
     requested(w, "10:02", "key-1", command);
@@ -381,6 +386,16 @@ fn budgets() -> World {
     w.command("10:31", hold).unwrap();
     w.settle("11:00").settle("11:15").settle("12:00");
     w.command("12:01", Command::RemoveBudget { project: named("q") }).unwrap();
+    world
+}
+
+/// A bonus that staff take back.
+fn withdrawn() -> World {
+    let mut world = World::opened_as("withdrawn");
+    let w = &mut world;
+    w.grant("10:01", "5", "23T00:00", &[]).start("10:02", "a", "x").unwrap();
+    let reason = "given twice".to_owned();
+    by_staff_member(w, "10:03", Some("key-1"), Command::WithdrawGrant { number: 1, reason });
     world
 }
 

@@ -18,6 +18,7 @@ use crate::clock::text_of;
 #[derive(Clone, Copy, Debug)]
 pub enum StaffAction {
     Bonus,
+    WithdrawBonus,
     Correction,
     Freeze,
     Unfreeze,
@@ -35,7 +36,8 @@ pub enum StaffAction {
 
 impl StaffAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 13] = [
+    pub const USUAL: [(u32, Self); 14] = [
+        (3, Self::WithdrawBonus),
         (2, Self::Correction),
         (2, Self::Freeze),
         (4, Self::Unfreeze),
@@ -100,6 +102,7 @@ impl SimulatedStaff {
     async fn act(&self, action: StaffAction) {
         match action {
             StaffAction::Bonus => self.give_bonus().await,
+            StaffAction::WithdrawBonus => self.withdraw_bonus().await,
             StaffAction::Correction => {
                 let amount = *self.chance.pick(&["3.00", "-2.00"]);
                 let body = json!({"amount": amount, "reason": "simulated"});
@@ -144,6 +147,19 @@ impl SimulatedStaff {
             "reason": "simulated",
         });
         self.on_account("POST", "bonus", &bonus).await;
+    }
+
+    /// Takes back any grant that the account has, or one that it has not.
+    async fn withdraw_bonus(&self) {
+        let customer = self.chance.pick(&self.customers);
+        let account = ("account", customer.account.as_str());
+        let shown = self.ask("GET", "/v1/admin/accounts/{account}", &[account], &Value::Null).await;
+        let grants = shown.and_then(|shown| shown.body["grants"].as_array().cloned());
+        let mut numbers: Vec<String> = grants.unwrap_or_default().iter().map(number_of).collect();
+        numbers.push("7".to_owned());
+        let number = ("number", self.chance.pick(&numbers).as_str());
+        let route = "/v1/admin/accounts/{account}/grants/{number}/withdraw";
+        self.ask("POST", route, &[account, number], &json!({"reason": "simulated"})).await;
     }
 
     /// Whether or not the customer has signed in, and sometimes with another balance than before.
@@ -217,4 +233,8 @@ impl SimulatedStaff {
         let path = format!("/v1/admin/accounts/{{account}}/{action}");
         self.ask(method, &path, &[("account", &customer.account)], body).await;
     }
+}
+
+fn number_of(grant: &Value) -> String {
+    grant["number"].to_string()
 }

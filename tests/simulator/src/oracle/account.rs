@@ -250,6 +250,9 @@ impl AccountBooks {
         self.funds.add_grants(row)?;
         self.funds.apply(&moves)?;
         self.hold_back(row)?;
+        if row.kind == "bonus_withdrawn" {
+            self.funds.end_grant(grant_of(row)?, row.at);
+        }
         if let Some(ended_at) = row.change["ended_at"].as_i64() {
             self.funds.end_trial(ended_at);
         }
@@ -314,6 +317,7 @@ impl AccountBooks {
                 moves?
             }
             "bonus" | "trial" => given(row)?,
+            "bonus_withdrawn" => self.withdrawn(row)?,
             "expired" | "trial_ended" => self.expiring(row, prices)?,
             // Staff chose the amount.
             "correction" => FundMoves::from([(PAID, FundMove { amount: row.amount, used: 0 })]),
@@ -329,7 +333,8 @@ impl AccountBooks {
         if row.change["why"] == "budget" {
             let as_of = as_of.ok_or("no end")?;
             self.holds.check_none_over(as_of)?;
-            self.before(prices).check_over_budget(as_of, &row.resources())?;
+            let in_respite = self.state["r"]["ru"].is_object();
+            self.before(prices).check_over_budget(as_of, (&row.resources(), in_respite))?;
             return Ok(ExpectedRow::default());
         }
         let is_spent = row.change["why"] == "credit" || row.change["reason"] == "credit";
@@ -358,10 +363,23 @@ impl AccountBooks {
         let is_spent = row.amount < 0 && !["expired", "trial_ended"].contains(&row.kind.as_str());
         let is_without =
             self.standing == StandingBook::Good && self.period.is_none() && row.balance <= 0;
+        // A budget and the last credit ended together.
+        let is_spent = is_spent || row.change["why"] == "budget";
         let is_used_up = is_without && (self.is_used_up || is_spent || row.balance < 0);
         // Format 5 does not know it.
         let is_known = row.state["z"] == "yes" || !self.has_older_writers;
         self.is_used_up = is_used_up && is_known;
+    }
+
+    /// Staff take back a bonus of theirs that has not ended, as far as it is free.
+    fn withdrawn(&self, row: &BookedRow) -> Result<FundMoves, String> {
+        let number = grant_of(row)?;
+        let grant = self.funds.grants.get(&number).ok_or("a bonus that is not there")?;
+        ensure!(grant.kind == "bonus" && grant.expires_at > row.at, "{grant:?} is withdrawn");
+        let amount = -self.funds.free(number);
+        let mut moves = FundMoves::from([(number, FundMove { amount, used: 0 })]);
+        moves.retain(|_, moved| moved.amount != 0);
+        Ok(moves)
     }
 
     /// A grant ends at its time, and takes with it what is left. A trial ends with its credit, too.
@@ -541,6 +559,12 @@ fn imported(row: &BookedRow) -> Result<FundMoves, String> {
         moves.insert(number.unwrap_or_default(), FundMove { amount, used: 0 });
     }
     Ok(moves)
+}
+
+/// The grant that a row is about.
+fn grant_of(row: &BookedRow) -> Result<FundNumber, String> {
+    let number = row.change["number"].as_u64().and_then(|number| FundNumber::try_from(number).ok());
+    number.ok_or_else(|| format!("{} is no grant", row.change["number"]))
 }
 
 /// What a grant or a trial gives.

@@ -1,6 +1,6 @@
 //! Budgets: what the months of a project cost, where a budget stops it, and what it refuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
@@ -16,6 +16,9 @@ const BUDGETS_MAX: usize = 10;
 /// Types of rows whose lines are of resources.
 const LINED_TYPES: [&str; 7] =
     ["usage", "started", "restored", "stopped", "resources_deleted", "suspended", "start_failed"];
+
+/// What a row costs, by project and month.
+type Spends = BTreeMap<(String, i64), Micros>;
 
 /// The budgets of an account, and what all its projects cost.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +36,8 @@ struct BudgetBook {
     stops: bool,
     /// The month that it counts.
     month: i64,
+    /// The percentage of which its customer was told in that month.
+    told: i128,
 }
 
 /// The start of the month of an instant.
@@ -59,7 +64,24 @@ impl BudgetBooks {
         let month = month(instant);
         let budget =
             self.all.get(project).filter(|budget| budget.stops && budget.month <= month)?;
-        Some(budget.amount - self.spent(project, month))
+        // What an earlier month gives back does not make it larger.
+        Some(budget.amount - self.spent(project, month).max(0))
+    }
+
+    /// What time after the paid time is owed: of a project in which something runs, at most what its
+    /// budget leaves.
+    #[must_use]
+    pub fn owed(&self, unpaid: &[(RatedResource, Micros)], paid_through: i64) -> Micros {
+        let projects: BTreeSet<&str> = unpaid.iter().map(|(one, _)| one.project.as_str()).collect();
+        let owed = projects.into_iter().map(|project| {
+            let its = unpaid.iter().filter(|(one, _)| one.project == project);
+            let sum: Micros = its.clone().map(|(_, amount)| amount).sum();
+            match self.left(project, paid_through) {
+                Some(left) if its.clone().any(|(one, _)| one.is_running) => sum.min(left.max(0)),
+                _ => sum,
+            }
+        });
+        owed.sum()
     }
 
     /// Whether nothing more may start in a project.
@@ -92,7 +114,8 @@ impl BudgetBooks {
                     cost(one.rate, seconds).max(i128::from(one.rate > 0 && seconds > 0))
                 })
                 .sum();
-            of_project.clone().any(|one| one.is_running) && needed > left.max(0)
+            let costs = |one: &RatedResource| one.is_running && one.rate > 0;
+            of_project.clone().any(costs) && needed > left.max(0)
         };
         self.all.keys().filter(is_short).cloned().collect()
     }
@@ -120,27 +143,58 @@ impl BudgetBooks {
                 *costs.entry((project, of)).or_default() -= micros(&line["a"])?;
             }
         }
-        let spends =
-            costs.iter().filter(|((project, _), amount)| self.has(project) && **amount != 0);
-        let mut expected = Vec::new();
-        for ((project, of), amount) in spends {
-            expected.push((project.clone(), *of, *amount));
-        }
-        let mut stored = Vec::new();
-        for one in array(&row.event["s"]) {
-            let project = one["p"].as_str().unwrap_or_default().to_owned();
-            stored.push((project, one["m"].as_i64().unwrap_or_default(), micros(&one["a"])?));
-        }
-        ensure!(stored == expected, "the row spends {stored:?} of budgets, not {expected:?}");
-        for (project, of, _) in expected {
-            let budget = self.all.get_mut(&project);
-            budget.into_iter().for_each(|budget| budget.month = budget.month.max(of));
-        }
+        let mut spends: Spends = costs.clone();
+        spends.retain(|(project, _), amount| self.has(project) && *amount != 0);
         for (key, amount) in costs {
             *self.costs.entry(key).or_default() += amount;
         }
+        for (project, of) in spends.keys() {
+            let budget = self.all.get_mut(project).filter(|budget| budget.month < *of);
+            budget.into_iter().for_each(|budget| (budget.month, budget.told) = (*of, 0));
+        }
         self.change(row)?;
+        self.check_told(row, spends)?;
         self.check_state(&row.state)
+    }
+
+    /// The row says what it spends of budgets, and tells of 80 and 100 percent, once in a month of each.
+    /// A stop tells of 100 percent, although a part of a second is left.
+    fn check_told(&mut self, row: &BookedRow, spends: Spends) -> Result<(), String> {
+        let mut expected: BTreeMap<(String, i64), (Micros, i128)> = BTreeMap::new();
+        for (key, amount) in spends {
+            expected.insert(key, (amount, 0));
+        }
+        let is_stop = row.change["why"] == "budget";
+        let stopped = array(&row.change["resources"]).iter().filter(|_| is_stop);
+        let of = month(row.change["as_of"].as_i64().unwrap_or(row.at));
+        for project in stopped.filter_map(|one| one["project"].as_str()) {
+            expected.insert((project.to_owned(), of), (0, 100));
+        }
+        if row.kind == "budget_set" {
+            let project = row.change["p"].as_str().unwrap_or_default().to_owned();
+            expected.insert((project, month(row.at)), (0, 0));
+        }
+        for ((project, of), (_, told)) in &mut expected {
+            let spent = self.spent(project, *of);
+            let Some(budget) = self.all.get_mut(project) else { continue };
+            if is_stop && budget.month < *of {
+                (budget.month, budget.told) = (*of, 0);
+            }
+            let is_past = |percent: &i128| spent * 100 >= budget.amount * percent;
+            let mark = [100, 80].into_iter().find(is_past).unwrap_or(0).max(*told);
+            *told = if *of == budget.month && mark > budget.told { mark } else { 0 };
+            budget.told = budget.told.max(*told);
+        }
+        expected.retain(|_, (amount, told)| *amount != 0 || *told != 0);
+        let mut stored = BTreeMap::new();
+        for one in array(&row.event["s"]) {
+            let project = one["p"].as_str().unwrap_or_default().to_owned();
+            let told = one["t"].as_i64().unwrap_or_default();
+            let key = (project, one["m"].as_i64().unwrap_or_default());
+            stored.insert(key, (micros(&one["a"])?, i128::from(told)));
+        }
+        ensure!(stored == expected, "the row says {stored:?} of budgets, not {expected:?}");
+        Ok(())
     }
 
     /// A budget is set or removed.
@@ -151,8 +205,10 @@ impl BudgetBooks {
             "budget_set" => {
                 let amount = micros(&row.change["a"])?;
                 ensure!(amount > 0, "a budget of {amount}");
-                let book =
-                    BudgetBook { amount, stops: row.change["s"] == "yes", month: month(row.at) };
+                let (stops, month) = (row.change["s"] == "yes", month(row.at));
+                let is_same = |known: &&BudgetBook| (known.amount, known.month) == (amount, month);
+                let told = self.all.get(&project).filter(is_same).map_or(0, |known| known.told);
+                let book = BudgetBook { amount, stops, month, told };
                 let spent = self.spent(&project, book.month);
                 let stored = micros(&row.change["u"])?;
                 ensure!(stored == spent, "{project} has cost {spent} so far, not {stored}");
@@ -177,6 +233,7 @@ impl BudgetBooks {
             let is_same = micros(&one["a"])? == budget.amount
                 && (one["s"] == "yes") == budget.stops
                 && one["m"] == json!(budget.month)
+                && i128::from(one["t"].as_i64().unwrap_or_default()) == budget.told
                 && micros(&one["u"])? == spent;
             ensure!(is_same, "the state says {one}, and the books {budget:?} and {spent}");
         }

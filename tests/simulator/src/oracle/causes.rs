@@ -8,8 +8,17 @@ use super::ensure;
 use super::row::BookedRow;
 
 /// What only staff do.
-const OF_STAFF: [&str; 8] =
-    ["granted", "corrected", "imported", "frozen", "unfrozen", "closed", "reopened", "erased"];
+const OF_STAFF: [&str; 9] = [
+    "granted",
+    "grant_withdrawn",
+    "corrected",
+    "imported",
+    "frozen",
+    "unfrozen",
+    "closed",
+    "reopened",
+    "erased",
+];
 /// The `sub` of the only member of staff here.
 pub const STAFF: &str = "staff-1";
 

@@ -188,6 +188,11 @@ impl FundBooks {
         }
     }
 
+    /// Staff took a grant back.
+    pub fn end_grant(&mut self, number: FundNumber, ended_at: i64) {
+        self.grants.entry(number).and_modify(|grant| grant.expires_at = ended_at);
+    }
+
     /// Applies what a row moves.
     ///
     /// # Errors

@@ -74,9 +74,10 @@ impl OwedBooks {
         };
         match row.kind.as_str() {
             "suspended" | "stopped" | "resources_deleted" => {
-                for (_, rate) in before.ending(row)? {
-                    self.recorded += cost(rate, unpaid);
-                }
+                let ending = before.ending(row)?.into_iter();
+                let costs: Vec<_> = ending.map(|(one, rate)| (one, cost(rate, unpaid))).collect();
+                let paid_through = before.period.map_or(row.at, |period| period.through);
+                self.recorded += before.budgets.owed(&costs, paid_through);
                 match row.kind.as_str() {
                     "suspended" => self.keep(row, before, unpaid)?,
                     "resources_deleted" => self.delete(row, before, state)?,

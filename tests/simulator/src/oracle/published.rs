@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::amounts::{micros, scaled};
+use super::amounts::scaled;
 use super::ensure;
 use super::holds::available_in;
 use super::row::{BookedRow, array, attribute_text};
@@ -33,13 +33,15 @@ impl EventBooks {
         let purges_nothing = row.kind == "purged"
             && array(&row.change["resources"]).is_empty()
             && row.change["deletion"].is_null();
-        if !own.is_empty() && !purges_nothing {
+        // All of it was held or spent.
+        let takes_nothing = row.kind == "bonus_withdrawn" && row.amount == 0;
+        if !own.is_empty() && !purges_nothing && !takes_nothing {
             self.expected.push((row.seq, own));
         }
         if row.event["w"]["now"].is_object() {
             self.expected.push((row.seq, &["BalanceLow"]));
         }
-        if array(&row.event["s"]).iter().any(|spend| is_told(spend, &row.state)) {
+        if array(&row.event["s"]).iter().any(|spend| spend["t"].is_u64()) {
             self.expected.push((row.seq, &["BudgetSpent"]));
         }
         if row.event["l"].is_string() {
@@ -64,16 +66,6 @@ impl EventBooks {
     }
 }
 
-/// Whether a row spends 80 or 100 percent of a budget. `state` is that after the row.
-fn is_told(spend: &Value, state: &Value) -> bool {
-    let of = |value: &Value| micros(value).unwrap_or_default();
-    let is_it = |budget: &&Value| budget["p"] == spend["p"] && budget["m"] == spend["m"];
-    let Some(budget) = array(&state["bu"]).iter().find(is_it) else { return false };
-    let (after, part) = (of(&budget["u"]), of(&spend["a"]));
-    let is_past = |spent: i128, percent: i128| spent * 100 >= of(&budget["a"]) * percent;
-    [80, 100].into_iter().any(|percent| is_past(after, percent) && !is_past(after - part, percent))
-}
-
 /// The events of a row of this type: it has at least one of them, and of others only those that tell
 /// of low credit and of budgets.
 fn events_of(kind: &str) -> &'static [&'static str] {
@@ -81,7 +73,7 @@ fn events_of(kind: &str) -> &'static [&'static str] {
         "opened" => &["AccountOpened"],
         "topup" | "auto_refill" | "bonus" | "imported" | "refund_reversed" | "refund_failed"
         | "dispute_reversed" => &["CreditAdded"],
-        "refund" | "refund_pending" | "dispute" => &["CreditTaken"],
+        "refund" | "refund_pending" | "dispute" | "bonus_withdrawn" => &["CreditTaken"],
         "correction" => &["CreditAdded", "CreditTaken"],
         "expired" => &["CreditExpired"],
         "payment_pending" => &["PaymentPending"],
@@ -141,7 +133,9 @@ pub fn check_event(
     let body = row["body"]["S"].as_str().unwrap_or_default();
     let body: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
     let shown = scaled(event.detail["state"]["available"].as_str().unwrap_or_default(), 6)?;
-    let tells = |spend: &Value| is_told(spend, &body["s"]) && spend["p"] == event.detail["project"];
+    let tells = |spend: &Value| {
+        spend["t"] == event.detail["percent"] && spend["p"] == event.detail["project"]
+    };
     let is_told = array(&body["x"]["s"]).iter().any(tells);
     ensure!(is_told || event.name != "BudgetSpent", "{account}: nothing of a budget: {event:?}");
     let available = available_in(&body["s"])?;

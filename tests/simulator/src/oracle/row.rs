@@ -212,6 +212,7 @@ fn kind_of(tag: &str, change: &Value) -> String {
         "dispute_changed" => "dispute_closed",
         "fraud_warned" => "fraud_warning",
         "granted" => "bonus",
+        "grant_withdrawn" => "bonus_withdrawn",
         "grant_expired" => "expired",
         "trial_started" => "trial",
         "trial_over" => "trial_ended",

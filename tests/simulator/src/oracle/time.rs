@@ -287,8 +287,6 @@ impl AccountBefore<'_> {
         let (charges, wallet) = self.charges(as_of)?;
         let short = unaffordable(&wallet, &charges, as_of, as_of + 1);
         ensure!(!short.is_empty(), "the credit pays another second of everything");
-        let over = self.budgets.short(&charges, as_of, as_of + 1);
-        ensure!(over.is_empty(), "the budgets of {over:?} end first");
         Ok(())
     }
 
@@ -296,13 +294,21 @@ impl AccountBefore<'_> {
     ///
     /// # Errors
     /// The rule that is broken, as text.
-    pub fn check_over_budget(&self, as_of: i64, stopped: &[String]) -> Result<(), String> {
+    pub fn check_over_budget(
+        &self,
+        as_of: i64,
+        (stopped, in_respite): (&[String], bool),
+    ) -> Result<(), String> {
         let through = self.paid_period()?.through;
         ensure!(as_of == through, "what was paid to {through} stops at {as_of}");
-        let (charges, _) = self.charges(as_of)?;
+        let (charges, wallet) = self.charges(as_of)?;
+        let short = unaffordable(&wallet, &charges, as_of, as_of + 1);
+        // Some may be off, and kept for free.
+        let some_paid = short.len() < charges.len();
+        ensure!(some_paid || in_respite, "a budget and the credit end together");
         let over = self.budgets.short(&charges, as_of, as_of + 1);
         for id in stopped {
-            let runs = charges.iter().find(|one| one.id == *id && one.is_running);
+            let runs = charges.iter().find(|one| one.id == *id && one.is_running && one.rate > 0);
             let runs = runs.ok_or_else(|| format!("{id} does not run"))?;
             ensure!(over.contains(&runs.project), "{id} stops, and its budget goes on");
         }
