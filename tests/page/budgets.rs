@@ -35,7 +35,10 @@ async fn save(visit: &Visit, amount: &str) {
 /// Wrong amounts are refused at the field. Then a budget of 50 cents that stops nothing becomes one
 /// that stops.
 async fn set_budget(visit: &Visit) {
-    visit.browser.says("[data-testid=project-budget]", "can stop its resources").await;
+    visit
+        .browser
+        .says("[data-testid=project-budget]", "You can also stop its resources there.")
+        .await;
     visit.browser.click("budget-set").await;
     save(visit, "0").await;
     visit.browser.says("#budget-amount-error", "Enter an amount above $0.00.").await;
@@ -47,12 +50,12 @@ async fn set_budget(visit: &Visit) {
     save(visit, "0.5").await;
     visit.browser.says("#budget-amount-error", "refused by the server").await;
     visit.browser.click("budget-save").await;
-    visit.browser.says(SPENT, "$0.25 of $0.50 spent this month (50 %)").await;
+    visit.browser.says(SPENT, "$0.25 of $0.50 spent this month (50%)").await;
     visit.browser.says(THEN, "Nothing stops.").await;
 
     visit.browser.click("budget-change").await;
     visit.browser.click("budget-stop").await;
-    visit.browser.says("[data-testid=budget-effect]", "Starts beyond the limit").await;
+    visit.browser.says("[data-testid=budget-effect]", "start resources beyond the limit").await;
     visit.browser.fill(AMOUNT, "0.2").await;
     visit.browser.says("[data-testid=budget-effect]", "has already cost $0.25").await;
     save(visit, "0.5").await;
@@ -67,13 +70,13 @@ async fn set_budget(visit: &Visit) {
 async fn use_up(visit: &Visit) {
     visit.pass(HOUR).await;
     open_project(visit).await;
-    visit.browser.says(USED_UP, "Raise it to keep them running.").await;
+    visit.browser.says(USED_UP, "Raise the budget to keep them running.").await;
     visit.browser.counts(RUNNING, 1).await;
     visit.pass(HOUR).await;
     open_project(visit).await;
     visit.browser.counts(STOPPED, 1).await;
     visit.browser.says(SPENT, "$0.50 of $0.50").await;
-    visit.browser.says(USED_UP, "Raise it to start resources again.").await;
+    visit.browser.says(USED_UP, "Raise the budget to start resources again.").await;
     visit.browser.click("resource-start").await;
     visit.browser.says(PROBLEM, "web was not started. This requires $0.25 of the").await;
     visit.browser.says(PROBLEM, "and $0.00 is left this month.").await;

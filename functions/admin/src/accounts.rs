@@ -86,7 +86,7 @@ struct AccountView {
     holds: Vec<OpenHoldView>,
     paid_credit: String,
     /// Free credit, by number.
-    grants: Vec<GrantView>,
+    grants: Vec<StaffGrantView>,
     standing: &'static str,
     frozen: bool,
     /// Whether the personal data of its customer was erased.
@@ -115,8 +115,8 @@ struct OpenHoldView {
 
 /// Free credit, as the last row left it.
 #[derive(Debug, Serialize)]
-struct GrantView {
-    /// By which it is withdrawn.
+struct StaffGrantView {
+    /// The number to withdraw it by.
     number: u32,
     /// `trial`, `bonus` or `commit`.
     kind: &'static str,
@@ -203,8 +203,8 @@ fn shown_hold(hold: &Hold) -> OpenHoldView {
     }
 }
 
-fn shown_grant(state: &AccountState, grant: &Grant) -> GrantView {
-    GrantView {
+fn shown_grant(state: &AccountState, grant: &Grant) -> StaffGrantView {
+    StaffGrantView {
         number: grant.number,
         kind: grant.kind.name(),
         amount: grant.amount.to_string(),

@@ -14,12 +14,12 @@ use tollgate::runtime::billing::Billing;
 use tollgate::store::{BoundedRead, CommandError, Plan, READS_MAX};
 use tollgate::views::spending::{ServiceTime, SpendingSteps};
 
-/// How often the month is added up anew because the account changed meanwhile.
+/// How often the month is added up before the request is refused, because the account keeps changing.
 const ATTEMPTS_MAX: usize = 5;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BudgetBody {
+struct BudgetRequest {
     amount: Usd,
     #[serde(default)]
     stop: bool,
@@ -70,10 +70,10 @@ pub(crate) async fn list(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer,
     ApiAnswer::ok(&BudgetsView { items })
 }
 
-/// Handles `PUT /v1/projects/{project}/budget`. A budget that is in force already has no row, unless the
-/// request has a key: its row remembers it.
+/// Handles `PUT /v1/projects/{project}/budget`. A request that changes nothing writes no row, unless it
+/// has an `Idempotency-Key`, which only a row records.
 pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
-    let BudgetBody { amount, stop } = call.json()?;
+    let BudgetRequest { amount, stop } = call.json()?;
     let project: ProjectId = call.path("project")?;
     let on = OnAccount::of_caller(billing, call)?;
     on.ensure_open().await?;

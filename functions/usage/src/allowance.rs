@@ -35,7 +35,7 @@ enum NotAllowed {
     Staff,
     Dispute,
     Closed,
-    /// The project has used up its budget.
+    /// The project's budget does not cover the amount.
     Budget,
 }
 
@@ -86,7 +86,8 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
 /// Usage that is not billed yet is not counted.
 fn over_budget(state: &AccountState, project: &ProjectId, amount: Usd, now: Timestamp) -> bool {
     let state = &*state.without_expired_holds(now);
-    check_room(state, project, amount, now).is_err()
+    // Without an amount the answer is whether anything is left.
+    check_room(state, project, amount.max(Usd::from_micros(1)), now).is_err()
 }
 
 /// What the account has for a SKU, as its last row left it. What is due since then is not counted.

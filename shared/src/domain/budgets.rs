@@ -1,15 +1,14 @@
 //! Budgets: what a project may cost in a calendar month (UTC).
 //!
-//! A budget counts what the project's month costs, whoever pays for it: paid credit, a trial or a
-//! bonus. A line counts in the month that it pays for, as in the project's bill
+//! A budget counts what the project's month costs, whichever credit pays for it. A line counts in the month that it pays for, as in the project's bill
 //! ([`views::spending`](crate::views::spending)). Rows carry what they spend of each budget, because
 //! their lines name resources and not projects.
 //!
 //! A budget that stops ends the time of its project at its last affordable second: everything is paid
 //! to that second, then what runs in the project is stopped, and the rest goes on. What is kept while
 //! stopped is still billed. Metered usage beyond it is counted, because it happened. Starts and holds
-//! beyond it are refused. Time that is owed, because it ran in a respite, is in no budget when it is
-//! paid, and is owed within the budget only.
+//! beyond it are refused. No budget counts time that ran in a respite when it is paid later. What is
+//! owed for it is limited by the budget.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +17,7 @@ use crate::domain::event::{
     BilledLines, BillingChange, BudgetChange, Change, ResourceChange, ResourceLine, StopReason,
 };
 use crate::domain::ids::{ProjectId, ResourceId};
-use crate::domain::money::Usd;
+use crate::domain::money::{Rate, Usd};
 use crate::domain::resources::BilledMode;
 use crate::domain::row_format::RowFormat;
 use crate::domain::timestamp::{HOUR, Timestamp};
@@ -36,6 +35,12 @@ pub(crate) struct ProjectCost<'a> {
     pub(crate) at: Timestamp,
     /// In USD. Below zero if it is given back.
     pub(crate) amount: Usd,
+}
+
+/// What a budget must have left for so many seconds, in USD. Time that is too short to cost anything
+/// needs a millionth all the same: only what is free runs without a budget.
+pub(crate) fn needed(rate: Rate, seconds: i64) -> Usd {
+    if rate.is_zero() { Usd::ZERO } else { rate.for_seconds(seconds).max(Usd::from_micros(1)) }
 }
 
 /// What costs add up to, for each budget and month.
@@ -113,8 +118,8 @@ fn hour_before(change: &Change, now: Timestamp) -> Timestamp {
     billed.unwrap_or_else(|| now.hour().start()).plus(-HOUR)
 }
 
-/// What time after the end of the paid time is owed, in USD: of a project in which something runs, at
-/// most what its budget leaves. `costs` are projects, modes and amounts.
+/// What is owed for unpaid time, in USD. A project in which something runs owes at most what its budget
+/// leaves. `costs` are projects, modes and amounts.
 pub(crate) fn owed_within<'a>(
     state: &AccountState,
     paid_through: Timestamp,
@@ -134,36 +139,41 @@ pub(crate) fn owed_within<'a>(
     owed.sum()
 }
 
-/// Says of which percentage of a budget the row tells: once in a month of each. What a budget that
-/// stops has left does not pay another second, so its stop tells of 100 percent.
-pub(crate) fn tell(
+/// Adds to each spend the percentage of its budget of which the row notifies the customer, once a month
+/// for each percentage. A stop notifies of 100 percent, because what is left does not pay another
+/// second. Late usage of a month that is over notifies of nothing.
+pub(crate) fn with_notices(
     state: &AccountState,
     spends: Vec<BudgetSpend>,
     change: &Change,
+    now: Timestamp,
 ) -> Vec<BudgetSpend> {
-    let mut all: BTreeMap<(ProjectId, Timestamp), BudgetSpend> =
-        spends.into_iter().map(|spend| ((spend.project.clone(), spend.month), spend)).collect();
-    let mut set = None;
+    let mut all: BTreeMap<(ProjectId, Timestamp), BudgetSpend> = BTreeMap::new();
+    for spend in spends.into_iter().chain(without_amount(change)) {
+        let spend = with_notice(state, spend, change, now);
+        all.insert((spend.project.clone(), spend.month), spend);
+    }
+    all.retain(|_, spend| !spend.amount.is_zero() || spend.told.is_some());
+    all.into_values().collect()
+}
+
+/// The budgets that a row sets, or for which it stops something. It spends nothing of them.
+fn without_amount(change: &Change) -> Vec<BudgetSpend> {
+    let spend = |project: &ProjectId, month| BudgetSpend {
+        project: project.clone(),
+        month,
+        amount: Usd::ZERO,
+        told: None,
+    };
     match change {
         Change::Resource(ResourceChange::Stopped {
             resources,
             why: StopReason::Budget,
             as_of,
             ..
-        }) => {
-            for resource in resources {
-                let (project, month) = (resource.project.clone(), as_of.month_start());
-                let amount = Usd::ZERO;
-                let told = Some(100);
-                let entry = all.entry((project.clone(), month));
-                entry.or_insert(BudgetSpend { project, month, amount, told: None }).told = told;
-            }
-        }
+        }) => resources.iter().map(|one| spend(&one.project, as_of.month_start())).collect(),
         Change::Budget(BudgetChange::BudgetSet(budget)) => {
-            let (project, month, amount) = (budget.project.clone(), budget.month, Usd::ZERO);
-            let spend = BudgetSpend { project: project.clone(), month, amount, told: None };
-            all.insert((project, month), spend);
-            set = Some(budget);
+            vec![spend(&budget.project, budget.month)]
         }
         Change::Resource(_)
         | Change::Payment(_)
@@ -173,15 +183,27 @@ pub(crate) fn tell(
         | Change::Refill(_)
         | Change::Staff(_)
         | Change::Hold(_)
-        | Change::Budget(_) => {}
+        | Change::Budget(_) => Vec::new(),
     }
-    for spend in all.values_mut() {
-        let Some(budget) = set.or_else(|| state.budget(&spend.project)) else { continue };
-        let (mut after, asked) = (budget.clone(), spend.told);
-        after.count(&BudgetSpend { told: None, ..spend.clone() });
-        let mark = if after.month == spend.month { asked.max(after.mark()) } else { None };
-        spend.told = mark.filter(|mark| *mark > after.told);
-    }
-    all.retain(|_, spend| !spend.amount.is_zero() || spend.told.is_some());
-    all.into_values().collect()
+}
+
+fn with_notice(
+    state: &AccountState,
+    spend: BudgetSpend,
+    change: &Change,
+    now: Timestamp,
+) -> BudgetSpend {
+    let set =
+        if let Change::Budget(BudgetChange::BudgetSet(set)) = change { Some(set) } else { None };
+    let Some(budget) = set.or_else(|| state.budget(&spend.project)) else { return spend };
+    let mut after = budget.clone();
+    after.count(&spend);
+    let is_stop = matches!(change, Change::Resource(_)) && spend.amount.is_zero();
+    let reached = if is_stop {
+        Some(100)
+    } else {
+        after.reached_percent().filter(|_| spend.month == now.month_start())
+    };
+    let is_new = |percent: &u8| after.month == spend.month && *percent > after.told;
+    BudgetSpend { told: reached.filter(is_new), ..spend }
 }

@@ -385,9 +385,9 @@ pub struct BudgetTerms {
 /// What a project's month has cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MonthSoFar {
-    /// The last row that is counted.
+    /// The newest row that was counted.
     pub head: u64,
-    /// Its start (UTC).
+    /// The start of the month (UTC).
     pub month: Timestamp,
     /// In USD.
     pub spent: Usd,

@@ -257,7 +257,7 @@ pub(crate) fn finish(
 ) -> Result<Event, Refusal> {
     let DecisionOutcome { change, grants, funds, owed, kept, mut spends } = outcome;
     spends.extend(budget_spends(state, named_costs(&change, now)));
-    let spends = budget_rules::tell(state, spends, &change);
+    let spends = budget_rules::with_notices(state, spends, &change, now);
     let mut event = Event {
         at: now,
         cause: cause.in_format(policy.row_format),
@@ -295,22 +295,19 @@ pub(crate) fn finish(
     Ok(event)
 }
 
-/// Whether a row spends or takes the last credit of an account to which nothing is billed by time, stops
-/// what a budget and the last credit paid for, or leaves it in debt. Where something is billed, the end of the paid time decides. Credit that expires
-/// is not spent.
+/// Whether a row leaves an account without credit: it spends or takes the last credit, stops the last
+/// billed resource for a budget, or leaves a debt. While anything is billed by time, the end of the paid
+/// time decides instead. Credit that expires is not spent.
 fn uses_up_credit(event: &Event, after: &AccountState, policy: &Policy) -> bool {
-    let expires = match &event.change {
-        Change::Grant(change) => !matches!(change, GrantChange::GrantWithdrawn { .. }),
-        Change::Payment(_)
-        | Change::Resource(_)
-        | Change::Billing(_)
-        | Change::Standing(_)
-        | Change::Refill(_)
-        | Change::Staff(_)
-        | Change::Hold(_)
-        | Change::Budget(_) => false,
-    };
-    let is_spent = event.amount().is_negative() && !expires;
+    let ends_on_its_own = matches!(
+        event.change,
+        Change::Grant(
+            GrantChange::GrantExpired { .. }
+                | GrantChange::TrialEnded
+                | GrantChange::TrialOver { .. }
+        )
+    );
+    let is_spent = event.amount().is_negative() && !ends_on_its_own;
     let is_stopped = matches!(
         event.change,
         Change::Resource(ResourceChange::Stopped { why: StopReason::Budget, .. })

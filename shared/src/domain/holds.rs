@@ -109,7 +109,7 @@ impl From<HeldShare> for (Fund, Usd) {
     }
 }
 
-/// An open hold. Its SKUs stand in the row that made it, and so does its project.
+/// An open hold. The row that made it has its SKUs and its project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     #[serde(rename = "q")]

@@ -88,11 +88,11 @@ pub enum Refusal {
     #[error("no such hold")]
     UnknownHold { hold: HoldId },
     /// There is no such grant, or it has ended.
-    #[error("the account has no grant {number}")]
+    #[error("the account has no grant {number}, or it has ended")]
     UnknownGrant { number: u32 },
     /// It came with a trial or a payment.
     #[error(
-        "grant {number} is not a bonus by staff. It ends with its trial, or goes back with its payment"
+        "grant {number} is not a bonus from staff. Trial credit ends with its trial. A payment's bonus goes back when the payment is refunded"
     )]
     GrantNotByStaff { number: u32 },
     #[error("project {project} has no budget")]
@@ -225,6 +225,9 @@ pub enum Refusal {
     #[error("this account has {max} budgets, the most it may have. Remove one first")]
     TooManyBudgets { max: usize },
     /// The operator does not write rows of format 6 yet.
+    #[error("bonuses cannot be withdrawn yet, because the service is being updated")]
+    WithdrawalsNotYet,
+    /// The operator does not write rows of format 6 yet.
     #[error("budgets are not available yet, because the service is being updated")]
     BudgetsNotYet,
     /// The customer's own limit of a project.
@@ -345,6 +348,7 @@ impl Refusal {
             | Refusal::AttemptOpen { .. }
             | Refusal::HoldsNotYet
             | Refusal::BudgetsNotYet
+            | Refusal::WithdrawalsNotYet
             | Refusal::RefundsNotYet
             | Refusal::ImportsNotYet
             | Refusal::TooManyRefunds { .. }

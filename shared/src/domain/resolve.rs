@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::account::{AccountState, Grant, Standing};
+use crate::domain::budgets::needed;
 use crate::domain::command::{
     Command, EndedStart, PastCharge, PastChargeKind, ResourceStart, ResourceStop, StartFailure,
     TakenCredit,
@@ -157,8 +158,8 @@ pub fn restore(
 /// Starts what returns together, oldest change first, as many as one row takes.
 ///
 /// # Errors
-/// [`Refusal::AccountNotOpen`], [`Refusal::NothingStopped`], [`Refusal::NothingDeleted`]; as
-/// [`start`] and [`restore`].
+/// [`Refusal::AccountNotOpen`], [`Refusal::NothingStopped`], [`Refusal::NothingDeleted`],
+/// [`Refusal::BudgetExceeded`] if no budget has room for any; as [`start`] and [`restore`].
 pub fn start_returning(
     view: &AccountSnapshot<'_>,
     which: ReturningResources,
@@ -169,6 +170,9 @@ pub fn start_returning(
     }
     let mut ids = returning(view, which, now);
     ids.truncate(RESOURCES_PER_ROW_MAX);
+    if ids.is_empty() {
+        check_any_room(view, which, now)?;
+    }
     match (which, ids.is_empty()) {
         (ReturningResources::StoppedBySuspension, true) => Err(Refusal::NothingStopped),
         (ReturningResources::StoppedBySuspension, false) => start(view, &ids, now),
@@ -227,6 +231,44 @@ pub fn offer(
     Ok(ReturnOffer { resources, rate, required, required_later })
 }
 
+/// What may return together, oldest change first. None whose time to be restored is over.
+fn in_time<'v>(
+    view: &'v AccountSnapshot<'_>,
+    which: ReturningResources,
+    now: Timestamp,
+) -> Vec<&'v Resource> {
+    let state = view.state();
+    let mut returning = view.billables().returning(which, state);
+    returning.retain(|resource| match resource.condition(state) {
+        ResourceCondition::Deleted { at } => now < at.plus(view.policy().restore_seconds),
+        ResourceCondition::New
+        | ResourceCondition::Running
+        | ResourceCondition::Suspended
+        | ResourceCondition::Stopped
+        | ResourceCondition::Purged => true,
+    });
+    returning
+}
+
+/// Checks that it is not for budgets that nothing returns.
+fn check_any_room(
+    view: &AccountSnapshot<'_>,
+    which: ReturningResources,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let (state, seconds) = (view.state(), seconds_to_pay(view.state(), now));
+    for resource in in_time(view, which, now) {
+        let cost = needed(resource.rate_at(view.prices(), now)?, seconds);
+        check_room(state, &resource.project, cost, now)?;
+    }
+    Ok(())
+}
+
+/// How many seconds a start pays.
+fn seconds_to_pay(state: &AccountState, now: Timestamp) -> i64 {
+    state.paid_through().unwrap_or_else(|| now.hour().end()) - now
+}
+
 /// The resources that may return together, oldest change first. None whose time to be restored is
 /// over, or for which the budget of its project has no room.
 #[must_use]
@@ -235,24 +277,14 @@ pub fn returning(
     which: ReturningResources,
     now: Timestamp,
 ) -> Vec<ResourceId> {
-    let state = view.state();
-    let in_time = |resource: &&Resource| match resource.condition(state) {
-        ResourceCondition::Deleted { at } => now < at.plus(view.policy().restore_seconds),
-        ResourceCondition::New
-        | ResourceCondition::Running
-        | ResourceCondition::Suspended
-        | ResourceCondition::Stopped
-        | ResourceCondition::Purged => true,
-    };
-    let seconds = state.paid_through().unwrap_or_else(|| now.hour().end()) - now;
+    let (state, seconds) = (view.state(), seconds_to_pay(view.state(), now));
     let mut costs: BTreeMap<ProjectId, Usd> = BTreeMap::new();
-    let mut returning = view.billables().returning(which, state);
-    returning.retain(in_time);
+    let mut returning = in_time(view, which, now);
     // Room for what it costs while it runs, although its time while stopped may be paid.
     returning.retain(|resource| {
         let rate = resource.rate_at(view.prices(), now).unwrap_or_default();
         let sum = costs.get(&resource.project).copied().unwrap_or_default();
-        let cost = sum + rate.for_seconds(seconds);
+        let cost = sum + needed(rate, seconds);
         let has_room = check_room(state, &resource.project, cost, now).is_ok();
         if has_room {
             costs.insert(resource.project.clone(), cost);

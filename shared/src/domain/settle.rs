@@ -23,7 +23,7 @@ use crate::domain::account::{
     AccountState, BilledTotals, Budget, Grant, GrantKind, KeptCharge, RestartPolicy, Standing,
     SuspensionReason,
 };
-use crate::domain::budgets::{costs_of, owed_within, spends};
+use crate::domain::budgets::{costs_of, needed, owed_within, spends};
 use crate::domain::command::ResourceStop;
 use crate::domain::decide::{
     DecisionOutcome, RESOURCES_PER_ROW_MAX, check_room, check_time, finish, resources,
@@ -161,8 +161,8 @@ fn carry_out(
     }
 }
 
-/// Pays for the next hour, as far as the credit reaches. At the end of the credit, stops the
-/// resources that have no funds left.
+/// Pays for the next hour, as far as credit and budgets reach. Where a budget ends, stops its project.
+/// Where the credit ends, stops the resources that have no funds left, or suspends the account.
 fn pay_ahead(
     view: &AccountSnapshot<'_>,
     now: Timestamp,
@@ -185,14 +185,9 @@ fn pay_ahead(
     let over_budget = used_up(&limits, &charges, from);
     let respite_until = respite_until(state, view.policy());
     // Where the credit ends, too, it ends everything, unless a refill may still come.
-    let is_paid = reach(&purse, &charges, &[], from, from.plus(1)) > from;
-    let stop_for_budgets = || {
-        let costs = |one: &Resource| one.rate_at(view.prices(), from) != Ok(Rate::ZERO);
-        let stops = stops(view, &billed, |one| over_budget.contains(&one.project) && costs(one));
-        Ok(Some(resources::stop_for_budgets(state, &stops, now)))
-    };
-    if !over_budget.is_empty() && (is_paid || respite_until.is_some()) {
-        return stop_for_budgets();
+    let credit_lasts = reach(&purse, &charges, &[], from, from.plus(1)) > from;
+    if !over_budget.is_empty() && (credit_lasts || respite_until.is_some()) {
+        return Ok(Some(stop_over_budget(view, &billed, &over_budget, (from, now))));
     }
     // A hold that ended in the respite holds nothing, although its end was due later than this.
     let waited_until = respite_until.map(|until| until.min(now));
@@ -230,10 +225,23 @@ fn pay_ahead(
     charges.retain(|charge| !ended.resources.contains(charge.resource));
     let through = reach(&purse, &charges, &limits, from, end);
     if through == from {
-        return stop_for_budgets();
+        return Ok(Some(stop_over_budget(view, &billed, &over_budget, (from, now))));
     }
     let unpaid = ended.resources.iter().map(|id| (*id).clone()).collect();
     Ok(usage(state, &billed, purse, &charges, unpaid, (from, through)))
+}
+
+/// Stops what runs in these projects and costs anything.
+fn stop_over_budget(
+    view: &AccountSnapshot<'_>,
+    billed: &[BilledResource<'_>],
+    over_budget: &BTreeSet<&ProjectId>,
+    (from, now): (Timestamp, Timestamp),
+) -> DecisionOutcome {
+    let is_charged =
+        |one: &Resource| one.rate_at(view.prices(), from).is_ok_and(|it| !it.is_zero());
+    let stops = stops(view, billed, |one| over_budget.contains(&one.project) && is_charged(one));
+    resources::stop_for_budgets(view.state(), &stops, now)
 }
 
 /// Pays what is owed, as far as the credit reaches. It has been due since the last row, so grants
@@ -518,7 +526,7 @@ fn restart(view: &AccountSnapshot<'_>, now: Timestamp) -> Result<DecisionOutcome
         }
         let rate = resource.rate_at(view.prices(), rated)?;
         let spent = spent_of.entry(&resource.project).or_insert(Usd::ZERO);
-        let cost = *spent + rate.for_seconds(end - now);
+        let cost = *spent + needed(rate, end - now);
         if check_room(state, &resource.project, cost, now).is_err() {
             continue;
         }

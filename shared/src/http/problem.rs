@@ -381,6 +381,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         Refusal::HoldEnded { .. } => ProblemCode::HoldEnded,
         Refusal::HoldsNotYet
         | Refusal::BudgetsNotYet
+        | Refusal::WithdrawalsNotYet
         | Refusal::RefundsNotYet
         | Refusal::ImportsNotYet => ProblemCode::Unavailable,
         Refusal::BalanceTooHigh { .. } => ProblemCode::BalanceTooHigh,

@@ -18,7 +18,7 @@ use crate::domain::timestamp::{DAY, Timestamp};
 /// A notice for a customer, as far as the row knows: what to do, until when, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomerNotice {
-    /// In USD, the amount charged to the card, or the minimum credit to add:
+    /// In USD, the amount charged to the card, the minimum credit to add, or the budget:
     ///
     /// - `BalanceLow`: the charge of the refill, before tax
     /// - `RefillFailed`, `RefillNeedsCustomer`: the failed or pending charge, before tax

@@ -95,7 +95,7 @@ fn budget_spent(spend: &BudgetSpend, state: &AccountState) -> Option<DomainEvent
         percent,
         amount: budget.amount.to_string(),
         spent: budget.spent.to_string(),
-        then: if budget.stops { "stop" } else { "notice" },
+        stop: budget.stops,
     })
 }
 

@@ -39,13 +39,13 @@ pub enum DomainEventDetail {
     CardExpiring { card: String, ends_at: String },
     /// The card that refills charge has expired, and refills are paused.
     CardExpired { card: String },
+    /// A project has spent 80 or 100 percent of its month's budget, or more. `stop`: what runs in it is
+    /// stopped at 100 percent.
+    BudgetSpent { project: String, percent: u8, amount: String, spent: String, stop: bool },
     /// A resource is running.
     ResourceStarted { resource: DomainEventResource },
     /// A deleted resource runs again and needs a new address.
     ResourceRestored { resource: DomainEventResource },
-    /// A project has spent 80 or 100 percent of its month's budget, or more. `then`: `stop` if what
-    /// runs in it is stopped at 100 percent, else `notice`.
-    BudgetSpent { project: String, percent: u8, amount: String, spent: String, then: &'static str },
     /// A resource was stopped: `requested`, `credit`, `budget` or `start_failed`.
     ResourceStopped { resource: DomainEventResource, reason: &'static str },
     /// A resource was deleted. It can be restored for a while.

@@ -63,7 +63,7 @@ fn with_two_projects(budget: &str) -> World {
 }
 
 #[test]
-fn project_stops_at_the_last_second_of_its_budget_and_the_rest_goes_on() {
+fn project_stops_where_its_budget_ends_and_the_rest_goes_on() {
     let mut world = with_two_projects("1");
     world.settle("11:00").settle("11:30").settle("12:00").rows(&[
         "11:00:00 usage -1.00 = 97.00 to 11:30:00",
@@ -117,22 +117,23 @@ fn what_is_kept_while_stopped_is_still_billed() {
 }
 
 #[test]
-fn what_is_free_goes_on_without_a_budget() {
+fn what_is_free_starts_and_goes_on_without_a_budget() {
     let mut world = World::with_credit("9");
-    world.stop_at("10:00", "1").hold_of("10:00", "p", "1").unwrap();
-    let hold = HoldId::of_row(world.state.next_seq - 1);
-    let usage = calls("p", "1");
-    world.command("10:01", Command::CaptureHold { hold, usage, is_last: true }).unwrap();
-    assert_eq!(world.spent("10:01"), ["p 1.00, 0.00 left"]);
-    let refused = world.start("10:02", "a", "app").map(drop);
-    assert_eq!(refused, exceeded("0.096667", "0"));
-    world.set_budget("10:02", stopping("p", "1.05")).unwrap();
-    world.start("10:30", "a", "app").unwrap().skip_rows();
-    world.settle("11:00").rows(&["11:00:00 stopped 0.00 = 7.95 out of budget: a"]);
+    let mut free = world.prices.at(&named("x"), at("10:00")).unwrap().clone();
+    (free.sku, free.rate) = (named("free"), named("0"));
+    world.prices = world.prices.iter().cloned().chain([free]).collect();
+    world.stop_at("10:00", "1").start("10:00", "a", "x").unwrap();
+    world.start("10:00", "b", "free").unwrap().skip_rows();
+    world.settle("11:00").rows(&[
+        "11:00:00 stopped 0.00 = 8.00 to 11:00:00 out of budget: a",
+        "11:00:00 usage 0.00 = 8.00 to 12:00:00",
+    ]);
+    assert_eq!(world.start("11:00", "c", "app").map(drop), exceeded("0.1", "0"));
+    world.start("11:00", "d", "free").unwrap();
 }
 
 #[test]
-fn starts_and_holds_beyond_a_budget_are_refused_and_usage_is_counted() {
+fn starts_and_holds_beyond_a_budget_are_refused() {
     let mut world = with_two_projects("1");
     world.open_meter("10:30", "call").skip_rows();
     assert_eq!(world.start("10:30", "c", "vm60").map(drop), Ok(()), "another $0.30 of 0.50");
@@ -413,12 +414,24 @@ fn a_return_of_all_leaves_out_what_a_budget_has_no_room_for() {
     let running: Vec<&str> =
         world.state.billed.running.keys().map(tollgate::domain::ids::Kind::as_str).collect();
     assert_eq!((running, world.state.billed.running_count()), (vec!["instance"], 2));
+    let none = world.ask("13:00", |view| resolve::start_returning(view, which, at("13:00")));
+    assert_eq!(none.map(drop), exceeded("1", "0.5"), "two are left, and have no room");
 }
 
 #[test]
-fn what_an_earlier_month_gives_back_does_not_make_a_budget_larger() {
+fn credit_back_of_an_earlier_month_makes_no_budget_larger() {
     let mut world = World::with_credit("99");
     world.stop_at("30T23:00", "1.5").start("30T23:30", "a", "x").unwrap();
     world.settle("12-01T00:00").fail_start("12-01T00:01", "a").unwrap();
     assert_eq!(world.spent("12-01T00:01"), ["p -0.50, 1.50 left"]);
+}
+
+#[test]
+fn late_usage_of_a_month_that_is_over_is_not_told() {
+    let mut world = World::with_credit("99");
+    world.policy.unbilled_max = named("1000");
+    world.stop_at("30T23:00", "5").open_meter("30T23:00", "call");
+    world.used("30T23:10", "call", 5).settle("12-01T00:00");
+    assert_eq!(world.spent("30T23:59"), ["p 5.00, 0.00 left"]);
+    assert!(told(&world).is_empty());
 }

@@ -329,7 +329,7 @@ fn withdraw(number: u32) -> Command {
 }
 
 #[test]
-fn staff_take_back_what_is_left_of_a_bonus_and_nothing_comes_back_to_it() {
+fn nothing_comes_back_to_a_bonus_that_was_withdrawn() {
     let mut world = World::with_credit("10");
     world.grant("10:00", "3", "23T00:00", &[]).start("10:00", "a", "x").unwrap().skip_rows();
     world.command("10:15", withdraw(1)).unwrap().stop("10:30", &["a"]).unwrap().rows(&[
@@ -363,7 +363,7 @@ fn a_failed_start_gives_nothing_to_a_bonus_that_was_withdrawn() {
 }
 
 #[test]
-fn only_bonuses_by_staff_are_withdrawn_and_an_account_without_credit_is_suspended() {
+fn withdrawal_of_a_commit_bonus_is_refused() {
     let mut world = World::opened();
     let bonus =
         BonusGrant { amount: named("20"), expires_at: at("23T00:00"), excludes: BTreeSet::new() };
@@ -373,19 +373,29 @@ fn only_bonuses_by_staff_are_withdrawn_and_an_account_without_credit_is_suspende
     world.command("10:00", credit).unwrap();
     let refused = world.command("10:01", withdraw(1)).map(drop);
     assert_eq!(refused, Err(Refusal::GrantNotByStaff { number: 1 }));
+}
+
+#[test]
+fn withdrawal_of_the_last_credit_suspends() {
     let mut world = World::opened();
     world.grant("10:00", "5", "23T00:00", &[]).skip_rows();
     world.command("10:01", withdraw(1)).unwrap().settle("10:01").rows(&[
         "10:01:00 bonus_withdrawn -5.00 = 0.00",
         "10:01:00 suspended 0.00 = 0.00 as of 10:01:00",
     ]);
-    world.policy.row_format = RowFormat::new(5);
-    let refused = world.command("10:02", withdraw(1)).map(drop);
-    assert_eq!(refused, Err(Refusal::UnknownGrant { number: 1 }));
 }
 
 #[test]
-fn what_is_held_of_a_withdrawn_bonus_pays_its_capture_and_then_expires() {
+fn older_formats_withdraw_nothing() {
+    let mut world = World::opened();
+    world.grant("10:00", "5", "23T00:00", &[]);
+    world.policy.row_format = RowFormat::new(5);
+    let refused = world.command("10:02", withdraw(1)).map(drop);
+    assert_eq!(refused, Err(Refusal::WithdrawalsNotYet));
+}
+
+#[test]
+fn what_is_held_of_a_withdrawn_bonus_expires_with_its_hold() {
     let mut world = World::opened();
     world.grant("10:00", "5", "23T00:00", &[]);
     world.credit("10:00", "1");

@@ -246,7 +246,7 @@ fn wrong_amount_is_noticed() {
 #[test]
 fn wrong_time_is_noticed() {
     let usage = || Tampered::up_to("respites", 8);
-    usage().with([("/x/e/u/t", json!(1_795_348_835))]).breaks("the credit pays more");
+    usage().with([("/x/e/u/t", json!(1_795_348_835))]).breaks("credit and budgets pay more");
     usage().with([("/x/e/u/t", json!(1_795_348_837))]).breaks("the credit does not pay a");
     usage().with([("/x/e/u/f", json!(1_795_348_801))]).breaks("twice or not at all");
     usage().with([("/x/e/u/l", json!([]))]).breaks("the lines are");
@@ -258,6 +258,27 @@ fn wrong_time_is_noticed() {
     Tampered::up_to("coming_back", 11)
         .with([("/x/e/u/l/0/2", json!(3_001))])
         .breaks("the lines are");
+}
+
+#[test]
+fn wrong_budget_is_noticed() {
+    // The month has cost more.
+    Tampered::up_to("budgets", 3)
+        .with([("/x/e/budget_set/u", json!("0.4")), ("/s/bu/0/u", json!("0.4"))])
+        .breaks("has cost 500000 so far");
+    Tampered::up_to("budgets", 5)
+        .with([("/x/e/held/shares/0/1", json!("0.700001")), ("/s/h/0/f/0/1", json!("0.700001"))])
+        .breaks("whose budget has 700000 left");
+    let usage = || Tampered::up_to("budgets", 7);
+    usage().with([("/x/e/u/t", json!(1_795_347_721))]).breaks("do not pay to");
+    usage().with([("/x/e/u/t", json!(1_795_347_719))]).breaks("pay more than to");
+    usage().with([("/x/s/0/a", json!("0.6"))]).breaks("of budgets, not");
+    usage().with([("/x/s/0/t", json!(80))]).breaks("of budgets, not");
+    usage().with([("/s/bu/0/u", json!("1.1"))]).breaks("the state says");
+    // Its credit goes on.
+    Tampered::up_to("budgets", 8)
+        .with([("/x/e/stopped/why", json!("credit"))])
+        .breaks("pays another second");
 }
 
 #[test]

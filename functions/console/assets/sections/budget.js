@@ -5,10 +5,10 @@ import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { button, busy, card, confirm, field, keepingFocus, notice, outlet, toggle } from '../ui.js';
 
-/** From this part on, in percent, the customer is told. */
+/** From this part on, in percent, the customer gets a notice. */
 const NEAR = 80;
 const LESS_THAN_CENT = '0.01';
-const TOLD = 'You are told at 80 % and 100 %.';
+const NOTIFIED = `We\u2019ll notify you at ${NEAR}% and 100%.`;
 /** Problems that are about the amount. */
 const OF_AMOUNT = ['invalid_amount', 'amount_too_small', 'amount_too_large'];
 
@@ -30,8 +30,8 @@ export function isOver(budget, isRunning) {
 /** The warning that a budget is used up. @param {boolean} isRunning @param {...Node} actions */
 export function usedUp(isRunning, ...actions) {
   const text = isRunning
-    ? 'This project has used up its budget. Its resources stop at the end of the time that is paid. Raise it to keep them running.'
-    : 'This project has used up its budget. Raise it to start resources again.';
+    ? 'This project has used up its budget. Its resources stop at the end of the time already paid for. Raise the budget to keep them running.'
+    : 'This project has used up its budget. Raise the budget to start resources again.';
   return notice('warning', text, { actions, testid: 'budget-used-up' });
 }
 
@@ -79,7 +79,7 @@ export function budgetCard(path, changed) {
       place,
       budget
         ? figures(budget)
-        : h('p', { class: 'hint' }, 'A budget tells you when this project nears an amount per month, and can stop its resources there.'),
+        : h('p', { class: 'hint' }, 'Get notified when this project nears a monthly amount. You can also stop its resources there.'),
     );
   }
 
@@ -109,7 +109,7 @@ export function budgetCard(path, changed) {
       title: 'Remove the budget?',
       label: 'Remove',
       testid: 'budget-remove-dialog',
-      text: 'This project may then spend all of your credit, and you are not told what it costs. Resources that have stopped stay stopped.',
+      text: 'This project can then spend all of your credit, and you won\u2019t be notified. Stopped resources stay stopped.',
       work: async () => {
         await write('DELETE', `${path}/budget`);
         budget = null;
@@ -129,7 +129,7 @@ function figures(budget) {
       { testid: 'budget-spent' },
       h('strong', { class: 'num' }, spentOf(budget)),
       ' spent this month ',
-      h('span', { class: 'hint num' }, `(${percent}\u00a0%)`),
+      h('span', { class: 'hint num' }, `(${percent}%)`),
     ),
     h('progress', {
       class: `gauge ${look || ''}`,
@@ -138,7 +138,7 @@ function figures(budget) {
       value: Math.max(0, Math.min(100, percent)),
       'aria-label': 'Part of the budget that is spent',
     }),
-    h('p', { class: 'hint', testid: 'budget-then' }, budget.stop ? `Resources stop at the limit. ${TOLD}` : `${TOLD} Nothing stops.`),
+    h('p', { class: 'hint', testid: 'budget-then' }, budget.stop ? `Resources stop at the limit. ${NOTIFIED}` : `${NOTIFIED} Nothing stops.`),
   ];
 }
 
@@ -194,10 +194,10 @@ function form(budget, spent, save, close) {
   }
 
   function effect(limit) {
-    if (!stops.input.checked) return `${TOLD} Nothing stops.`;
+    if (!stops.input.checked) return `${NOTIFIED} Nothing stops.`;
     if (limit && money.compare(limit, spent) <= 0)
-      return `This project has already cost ${money.cost(spent)} this month. Its resources stop at the end of the time that is paid.`;
-    return 'Starts beyond the limit are refused. Data that is kept is still billed. Nothing starts by itself in the next month.';
+      return `This project has already cost ${money.cost(spent)} this month. Its resources stop at the end of the time already paid for.`;
+    return 'You can\u2019t start resources beyond the limit. Data of stopped resources is still billed. Nothing restarts on its own next month.';
   }
 
   async function submit(event) {

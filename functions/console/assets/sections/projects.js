@@ -66,7 +66,7 @@ function summary(context, { id, name }, spent, budgets, isOpen) {
       { class: 'hint' },
       'This month ',
       h('strong', { class: 'num' }, budget ? spentOf(budget) : cost),
-      isOver(budget, true) && [' ', pill('Budget used up', 'warn')],
+      isOver(budget, false) && [' ', pill('Budget used up', 'warn')],
     ),
   );
 }

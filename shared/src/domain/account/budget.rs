@@ -22,13 +22,15 @@ pub struct Budget {
     /// Whether what runs in the project is stopped when the budget is used up.
     #[serde(rename = "s", with = "yes_no")]
     pub stops: bool,
-    /// The start of the last month for which the project was billed anything (UTC).
+    /// The start of the month that `spent` counts (UTC): the latest in which the budget was set, was
+    /// spent from, or stopped the project.
     #[serde(rename = "m")]
     pub month: Timestamp,
     /// What that month has cost so far, in USD, less what was given back.
     #[serde(rename = "u", default, skip_serializing_if = "Usd::is_zero")]
     pub spent: Usd,
-    /// The highest percentage of which the customer was told in that month. Zero: of none.
+    /// The highest percentage of which the customer was notified in that month. Zero if no notice was
+    /// sent.
     #[serde(rename = "t", default, skip_serializing_if = "is_default")]
     pub told: u8,
 }
@@ -44,16 +46,16 @@ pub struct BudgetSpend {
     /// In USD. Below zero if more is given back than charged.
     #[serde(rename = "a")]
     pub amount: Usd,
-    /// The percentage of the budget of which the row tells the customer.
+    /// The percentage of the budget of which the row notifies the customer.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub told: Option<u8>,
 }
 
-/// The parts of a budget of which the customer is told, in percent, the highest first.
-const NOTICES: [u8; 2] = [100, 80];
+/// The parts of a budget of which the customer is notified, in percent, the highest first.
+const NOTICE_PERCENTS: [u8; 2] = [100, 80];
 
 impl Budget {
-    /// What the month of an instant has cost so far, in USD.
+    /// What is counted for the month of an instant, in USD. Zero for any month but [`Budget::month`].
     #[must_use]
     pub fn spent_in(&self, instant: Timestamp) -> Usd {
         if self.month == instant.month_start() { self.spent } else { Usd::ZERO }
@@ -66,8 +68,8 @@ impl Budget {
         self.amount - self.spent_in(instant).or_zero()
     }
 
-    /// What it allows in the month of an instant, in USD. `None` if it stops nothing, or the month was
-    /// over before it was set: what that has cost is not known.
+    /// What it allows in the month of an instant, in USD. `None` if it stops nothing, or if the count
+    /// is already in a later month.
     #[must_use]
     pub fn limit_in(&self, instant: Timestamp) -> Option<Usd> {
         (self.stops && self.month <= instant.month_start()).then(|| self.left_in(instant))
@@ -84,11 +86,13 @@ impl Budget {
         }
     }
 
-    /// The highest percentage of its amount that is spent, of those of which the customer is told.
+    /// The highest percentage that is spent, of those of which the customer is notified.
     #[must_use]
-    pub fn mark(&self) -> Option<u8> {
+    pub fn reached_percent(&self) -> Option<u8> {
         let spent = self.spent.decimal() * Decimal::ONE_HUNDRED;
-        NOTICES.into_iter().find(|part| spent >= self.amount.decimal() * Decimal::from(*part))
+        NOTICE_PERCENTS
+            .into_iter()
+            .find(|part| spent >= self.amount.decimal() * Decimal::from(*part))
     }
 }
 
@@ -99,8 +103,8 @@ impl AccountState {
         self.budgets.iter().find(|budget| budget.project == *project)
     }
 
-    /// What the open holds of a project keep, in USD. Holds that are older than its budget are not
-    /// counted.
+    /// What the open holds of a project keep, in USD. Only holds that were made while the project had a
+    /// budget are counted.
     #[must_use]
     pub fn held_for(&self, project: &ProjectId) -> Usd {
         let of_project = self.holds.iter().filter(|hold| hold.project.as_ref() == Some(project));

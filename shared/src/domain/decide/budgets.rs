@@ -42,7 +42,7 @@ pub(super) fn set(
     };
     let BudgetTerms { project, amount, stops } = terms.clone();
     let month = now.month_start();
-    // Of another amount the customer is told anew.
+    // Another amount has notices of its own.
     let same =
         state.budget(&project).filter(|known| known.amount == amount && known.month == month);
     let told = same.map_or(0, |known| known.told);
@@ -62,7 +62,7 @@ pub(super) fn remove(
 }
 
 /// Checks that a budget that stops leaves room for a cost to come, beside the open holds of its
-/// project.
+/// project. What is free needs no room.
 ///
 /// # Errors
 /// [`Refusal::BudgetExceeded`].
@@ -75,7 +75,7 @@ pub fn check_room(
     let limit = state.budget(project).and_then(|budget| budget.limit_in(now));
     let Some(limit) = limit else { return Ok(()) };
     let left = limit - state.held_for(project);
-    if left.is_positive() && cost <= left {
+    if cost.is_zero() || (left.is_positive() && cost <= left) {
         return Ok(());
     }
     Err(Refusal::BudgetExceeded { project: project.clone(), required: cost, left: left.or_zero() })

@@ -100,7 +100,8 @@ pub(super) fn grant(
     ))
 }
 
-/// What is held of it still pays for captures. The rest expires when its hold ends.
+/// Credit of the grant that is held still pays for captures. What is left of it expires when its hold
+/// ends.
 pub(super) fn withdraw(
     state: &AccountState,
     number: u32,
@@ -109,7 +110,10 @@ pub(super) fn withdraw(
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     let reason = check_reason(reason)?;
-    let lasts = |grant: &&Grant| grant.expires_at > now && policy.row_format >= WITHDRAWN_KNOWN;
+    if policy.row_format < WITHDRAWN_KNOWN {
+        return Err(Refusal::WithdrawalsNotYet);
+    }
+    let lasts = |grant: &&Grant| grant.expires_at > now;
     let grant = state.grant(number).filter(lasts).ok_or(Refusal::UnknownGrant { number })?;
     match grant.kind {
         GrantKind::Bonus => {}

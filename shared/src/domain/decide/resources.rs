@@ -10,7 +10,7 @@ use super::{
 use crate::domain::account::{
     AccountState, BilledTotals, Grant, GrantKind, Standing, SuspensionReason, TrialPhase,
 };
-use crate::domain::budgets::{costs_of, owed_within, spends};
+use crate::domain::budgets::{costs_of, needed, owed_within, spends};
 use crate::domain::command::{
     EndedStart, PastCharge, PastChargeKind, ResourceStart, ResourceStop, StartFailure,
 };
@@ -113,8 +113,9 @@ fn check_budgets(
 ) -> Result<(), Refusal> {
     let mut costs: BTreeMap<&ProjectId, Usd> = BTreeMap::new();
     for start in starts {
-        *costs.entry(&start.resource.project).or_default() +=
-            added_rate(state, start).for_seconds(through - now);
+        let cost = added_rate(state, start).for_seconds(through - now);
+        let least = needed(start.rate, 0);
+        *costs.entry(&start.resource.project).or_default() += cost.max(least);
     }
     costs.into_iter().try_for_each(|(project, cost)| check_room(state, project, cost, now))
 }
@@ -571,8 +572,9 @@ pub(crate) fn stop_exhausted(
     DecisionOutcome::of(change).owing(stopped.owed)
 }
 
-/// Stops what runs in projects whose budgets are used up. Only `settle` calls it. What ran after that
-/// instant, because the trigger is late, is the operator's loss, in a respite, too.
+/// Stops what runs in projects whose budgets are used up, as of the end of the paid time. Only `settle`
+/// calls it. If the trigger is late, time that ran since then is the operator's loss. This includes time
+/// in a respite.
 pub(crate) fn stop_for_budgets(
     state: &AccountState,
     stops: &[ResourceStop],

@@ -7,10 +7,15 @@ impl FamilyView for BudgetChange {
     fn description(&self, _event: &Event) -> String {
         match self {
             BudgetChange::BudgetSet(budget) => {
-                let then = if budget.stops { ", then its resources stop" } else { "" };
-                format!("Budget of {} set to ${} a month{then}", budget.project, budget.amount)
+                let then = if budget.stops { ". At the limit, its resources stop" } else { "" };
+                format!(
+                    "Budget of project {} set to ${} per month{then}",
+                    budget.project, budget.amount
+                )
             }
-            BudgetChange::BudgetRemoved { project } => format!("Budget of {project} removed"),
+            BudgetChange::BudgetRemoved { project } => {
+                format!("Budget of project {project} removed")
+            }
         }
     }
 

@@ -47,7 +47,7 @@ impl Model {
             self.holds.values().filter(|hold| hold.counted_for == Some(project.to_owned()));
         let held: i64 = counted.flat_map(|hold| &hold.shares).map(|(_, part)| part).sum();
         ensure!(
-            amount <= left - held && left - held > 0,
+            amount == 0 || (amount <= left - held && left - held > 0),
             "{amount} more for {project}, whose budget has {left} left and {held} held"
         );
         Ok(())

@@ -701,7 +701,8 @@ impl Model {
                 "{id} came back at {at} and is not charged before {paid_through:?}"
             );
             ensure!(
-                !self.is_over_budget(&known.project, at),
+                self.rate(known, Mode::Running, at) == 0
+                    || !self.is_over_budget(&known.project, at),
                 "{id} came back, and its budget is used up"
             );
             let picos = self.rate(known, Mode::Running, at);

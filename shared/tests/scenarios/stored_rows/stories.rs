@@ -364,27 +364,25 @@ fn budgets() -> World {
     let mut world = World::opened_as("budgets");
     let w = &mut world;
     stripe(w, "10:01", top_up(taxed("pi_1", "20", 2_000)));
-    let set = |w: &World, project: &str, amount: &str, stops| Command::SetBudget {
-        terms: BudgetTerms { project: named(project), amount: named(amount), stops },
-        so_far: Some(MonthSoFar {
-            head: w.state.next_seq - 1,
-            month: at("10:00").month_start(),
-            spent: named("0.25"),
-        }),
-    };
-    let command = set(w, "p", "1", true);
-    requested(w, "10:02", "key-1", command);
-    let command = set(w, "q", "5", false);
-    w.command("10:03", command).unwrap();
     w.start("10:30", "a", "x").unwrap();
+    let set = |w: &World, terms, spent| {
+        let (head, month) = (w.state.next_seq - 1, at("10:00").month_start());
+        Command::SetBudget { terms, so_far: Some(MonthSoFar { head, month, spent: named(spent) }) }
+    };
+    let terms = BudgetTerms { project: named("p"), amount: named("1.2"), stops: true };
+    let command = set(w, terms, "0.5");
+    requested(w, "10:31", "key-1", command);
+    let terms = BudgetTerms { project: named("q"), amount: named("5"), stops: false };
+    let command = set(w, terms, "0");
+    w.command("10:32", command).unwrap();
     let hold = Command::Hold {
         project: named("p"),
         skus: [named("call")].into(),
         amount: named("0.1"),
         seconds: 600,
     };
-    w.command("10:31", hold).unwrap();
-    w.settle("11:00").settle("11:15").settle("12:00");
+    w.command("10:33", hold).unwrap();
+    w.settle("11:00").settle("12:00");
     w.command("12:01", Command::RemoveBudget { project: named("q") }).unwrap();
     world
 }

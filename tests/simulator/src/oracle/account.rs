@@ -220,9 +220,10 @@ impl AccountBooks {
         self.budgets.held = self.holds.counted_at(row.at);
         if row.kind == "resumed" {
             for id in row.resources() {
-                let project = &self.resources.known(&id)?.project;
-                let is_over = self.budgets.is_used_up(project, row.at);
-                ensure!(!is_over, "{id} restarts, and its budget is used up");
+                let resource = self.resources.known(&id)?;
+                let is_over = self.budgets.is_used_up(&resource.project, row.at);
+                let is_free = resource.rate(prices, row.at)? == 0;
+                ensure!(!is_over || is_free, "{id} restarts, and its budget is used up");
             }
         }
         let facts = StandingFacts {

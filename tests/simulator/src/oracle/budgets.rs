@@ -97,7 +97,10 @@ impl BudgetBooks {
     pub fn check_room(&self, project: &str, amount: Micros, at: i64) -> Result<(), String> {
         let Some(left) = self.left(project, at) else { return Ok(()) };
         let left = left - self.held.get(project).copied().unwrap_or_default();
-        ensure!(left > 0 && amount <= left, "{amount} for {project}, whose budget has {left} left");
+        ensure!(
+            amount == 0 || (left > 0 && amount <= left),
+            "{amount} for {project}, whose budget has {left} left"
+        );
         Ok(())
     }
 
@@ -181,7 +184,9 @@ impl BudgetBooks {
                 (budget.month, budget.told) = (*of, 0);
             }
             let is_past = |percent: &i128| spent * 100 >= budget.amount * percent;
-            let mark = [100, 80].into_iter().find(is_past).unwrap_or(0).max(*told);
+            // Late usage of a month that is over is not told.
+            let reached = [100, 80].into_iter().find(is_past).filter(|_| *of == month(row.at));
+            let mark = reached.unwrap_or(0).max(*told);
             *told = if *of == budget.month && mark > budget.told { mark } else { 0 };
             budget.told = budget.told.max(*told);
         }
