@@ -126,6 +126,19 @@ async fn choice_that_is_in_force_has_no_second_row() {
 }
 
 #[tokio::test]
+async fn a_repeated_request_undoes_no_later_choice() {
+    let api = suspended().await;
+    for (restart, key) in [("manual", "k-1"), ("in_order", "k-2"), ("manual", "k-1")] {
+        let event = by(RESTART, "15:01:00").json(&json!({"restart": restart})).key(key);
+        assert_eq!(ask(&api, event).await.status, 200);
+    }
+    assert_eq!(ask(&api, by(BALANCE, "15:02:00")).await.body["restart"], "in_order");
+    let reused = by(RESTART, "15:02:00").json(&json!({"restart": "in_order"})).key("k-1");
+    let reused = ask(&api, reused).await;
+    assert_eq!((reused.status, reused.code()), (422, "idempotency_key_reused"));
+}
+
+#[tokio::test]
 async fn unknown_choice_is_refused_and_names_the_field() {
     let api = suspended().await;
     for body in [json!({"restart": "later"}), json!({}), json!({"restart": "manual", "x": 1})] {

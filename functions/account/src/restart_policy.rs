@@ -42,12 +42,14 @@ impl From<RestartPolicy> for RestartChoice {
     }
 }
 
-/// Handles `PUT /v1/account/restart-policy`. A choice that is in force already has no row.
+/// Handles `PUT /v1/account/restart-policy`. A choice that is in force already has no row, unless the
+/// request has an `Idempotency-Key`, which only a row records.
 pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
     let body: RestartPolicyBody = call.json()?;
     let policy = RestartPolicy::from(body.restart);
     let on = OnAccount::of_caller(billing, call)?;
-    if on.look(|view| view.state().restart_policy).await? != policy {
+    let in_force = on.look(|view| view.state().restart_policy).await?;
+    if in_force != policy || call.require_key().is_ok() {
         let choose = |_: &AccountState| Ok(Command::ChooseRestartPolicy(policy));
         on.execute(call.cause(), Plan::on_state(&choose)).await?;
     }

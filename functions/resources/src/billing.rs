@@ -140,7 +140,7 @@ impl BillingMonth {
             return Err(invalid("must not be in the future"));
         }
         let end = from.next_month();
-        let name = from.to_string().chars().take(7).collect();
+        let name = from.month_name();
         Ok(BillingMonth { name, from, to: end.min(call.now), until: end })
     }
 }

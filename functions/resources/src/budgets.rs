@@ -6,6 +6,7 @@ use tollgate::domain::command::{BudgetTerms, Command, MonthSoFar};
 use tollgate::domain::ids::ProjectId;
 use tollgate::domain::money::Usd;
 use tollgate::domain::refusal::Refusal;
+use tollgate::domain::resources::BillableList;
 use tollgate::domain::timestamp::Timestamp;
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
@@ -51,7 +52,7 @@ impl BudgetView {
             project: budget.project.to_string(),
             amount: budget.amount.to_string(),
             stop: budget.stops,
-            month: now.month_start().to_string().chars().take(7).collect(),
+            month: now.month_name(),
             spent: budget.spent_in(now).to_string(),
             left: budget.left_in(now).or_zero().to_string(),
         }
@@ -83,15 +84,21 @@ pub(crate) async fn put(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     let terms = BudgetTerms { project, amount, stops: stop };
     let has_key = call.require_key().is_ok();
     for _ in 0..ATTEMPTS_MAX {
-        let found = |state: &AccountState| (state.budget(&terms.project).cloned(), state.at);
-        let (known, last_at) = on.look(|view| found(view.state())).await?;
+        let (state, list) =
+            on.look(|view| (view.state().clone(), view.billables().clone())).await?;
+        let now = call.now.max(state.at);
+        let known = state.budget(&terms.project);
         let in_force = |known: &&Budget| known.amount == amount && known.stops == stop && !has_key;
-        if let Some(known) = known.as_ref().filter(in_force) {
-            return ApiAnswer::ok(&BudgetView::of(known, call.now.max(last_at)));
+        if let Some(known) = known.filter(in_force) {
+            return ApiAnswer::ok(&BudgetView::of(known, now));
         }
         let so_far = match known {
             Some(_) => None,
-            None => Some(month_so_far(billing, call, &on, &terms.project).await?),
+            None => {
+                let month = now.month_start();
+                let spent = spent_in(billing, call, &on, &terms.project, (month, &list)).await?;
+                Some(MonthSoFar { head: state.next_seq.saturating_sub(1), month, spent })
+            }
         };
         let set = |_: &AccountState| Ok(Command::SetBudget { terms: terms.clone(), so_far });
         let row = match on.execute(call.cause(), Plan::on_state(&set)).await {
@@ -114,26 +121,23 @@ pub(crate) async fn delete(billing: &Billing, call: &ApiCall) -> Result<ApiAnswe
     Ok(ApiAnswer::nothing().of_row(row.seq))
 }
 
-/// What the project's bill of this month says, and the last row of it.
-async fn month_so_far(
+/// What the project's bill of a month says, in USD.
+async fn spent_in(
     billing: &Billing,
     call: &ApiCall,
     on: &OnAccount<'_>,
     project: &ProjectId,
-) -> Result<MonthSoFar, ApiError> {
-    let read = |state: &AccountState| (state.next_seq, call.now.max(state.at).month_start());
-    let ((next_seq, from), list) =
-        on.look(|view| (read(view.state()), view.billables().clone())).await?;
-    let time = (ServiceTime { from, until: from.next_month() }, SpendingSteps::Whole);
+    (month, list): (Timestamp, &BillableList),
+) -> Result<Usd, ApiError> {
+    let time = (ServiceTime { from: month, until: month.next_month() }, SpendingSteps::Whole);
     let prices = billing.prices(call.now).await?;
     let BoundedRead::All(spending) =
-        billing.store.spending(on.account(), time, &list, &prices, READS_MAX).await?
+        billing.store.spending(on.account(), time, list, &prices, READS_MAX).await?
     else {
         let why = "The account has too many rows in this month to add up what the project cost. \
                    Set the budget at the beginning of a month.";
         return Err(Problem::new(ProblemCode::TooMuch, why).into());
     };
     let of_project = spending.iter().filter(|((_, item), _)| item.project() == Some(project));
-    let spent = of_project.map(|(_, spent)| spent.amount).sum();
-    Ok(MonthSoFar { head: next_seq.saturating_sub(1), month: from, spent })
+    Ok(of_project.map(|(_, spent)| spent.amount).sum())
 }

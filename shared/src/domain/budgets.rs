@@ -1,8 +1,8 @@
 //! Budgets: what a project may cost in a calendar month (UTC).
 //!
-//! A budget counts what the project's month costs, whichever credit pays for it. A line counts in the month that it pays for, as in the project's bill
-//! ([`views::spending`](crate::views::spending)). Rows carry what they spend of each budget, because
-//! their lines name resources and not projects.
+//! A budget counts what the project's month costs, whichever credit pays for it. A line counts in the
+//! month that it pays for, as in the project's bill ([`views::spending`](crate::views::spending)). Rows
+//! carry what they spend of each budget, because their lines name resources and not projects.
 //!
 //! A budget that stops ends the time of its project at its last affordable second: everything is paid
 //! to that second, then what runs in the project is stopped, and the rest goes on. What is kept while
@@ -29,12 +29,12 @@ pub const BUDGETS_MAX: usize = 10;
 
 /// What lines cost a project at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProjectCost<'a> {
-    pub(crate) project: &'a ProjectId,
+struct ProjectCost<'a> {
+    project: &'a ProjectId,
     /// An instant of the time that is paid.
-    pub(crate) at: Timestamp,
+    at: Timestamp,
     /// In USD. Below zero if it is given back.
-    pub(crate) amount: Usd,
+    amount: Usd,
 }
 
 /// What a budget must have left for so many seconds, in USD. Time that is too short to cost anything
@@ -43,11 +43,32 @@ pub(crate) fn needed(rate: Rate, seconds: i64) -> Usd {
     if rate.is_zero() { Usd::ZERO } else { rate.for_seconds(seconds).max(Usd::from_micros(1)) }
 }
 
-/// What costs add up to, for each budget and month.
-pub(crate) fn spends<'a>(
+/// What the lines of a change spend of budgets, if the change names their projects. The lines of
+/// [`BillingChange::Usage`] and of suspensions need the list of resources: [`line_spends`].
+pub(crate) fn named_spends(
     state: &AccountState,
-    costs: impl IntoIterator<Item = ProjectCost<'a>>,
+    change: &Change,
+    now: Timestamp,
 ) -> Vec<BudgetSpend> {
+    if state.budgets.is_empty() { Vec::new() } else { spends(state, named_costs(change, now)) }
+}
+
+/// What lines spend of budgets. `owners` are resources and their projects. They are not looked at in an
+/// account without budgets, whose every hour comes through here.
+pub(crate) fn line_spends<'a>(
+    state: &AccountState,
+    lines: &[ResourceLine],
+    at: Timestamp,
+    owners: impl Iterator<Item = (&'a ResourceId, &'a ProjectId)>,
+) -> Vec<BudgetSpend> {
+    if state.budgets.is_empty() {
+        return Vec::new();
+    }
+    spends(state, costs_of(lines, at, &owners.collect()))
+}
+
+/// What costs add up to, for each budget and month.
+fn spends(state: &AccountState, costs: Vec<ProjectCost<'_>>) -> Vec<BudgetSpend> {
     let mut sums: BTreeMap<(&ProjectId, Timestamp), Usd> = BTreeMap::new();
     for cost in costs {
         if state.budget(cost.project).is_some() {
@@ -64,9 +85,7 @@ pub(crate) fn spends<'a>(
     sums.into_iter().map(spend).collect()
 }
 
-/// The costs of a change whose lines and resources name their projects. Those of the lines of
-/// [`BillingChange::Usage`] and of suspensions need the list of resources.
-pub(crate) fn named_costs(change: &Change, now: Timestamp) -> Vec<ProjectCost<'_>> {
+fn named_costs(change: &Change, now: Timestamp) -> Vec<ProjectCost<'_>> {
     let metered = change.meter_lines().iter().map(|line| ProjectCost {
         project: &line.project,
         at: line.hour.unwrap_or_else(|| hour_before(change, now)),
@@ -95,8 +114,7 @@ pub(crate) fn named_costs(change: &Change, now: Timestamp) -> Vec<ProjectCost<'_
     costs
 }
 
-/// The costs of lines by resource.
-pub(crate) fn costs_of<'a>(
+fn costs_of<'a>(
     lines: &[ResourceLine],
     at: Timestamp,
     projects: &BTreeMap<&ResourceId, &'a ProjectId>,

@@ -15,7 +15,7 @@ use crate::domain::account::{
     Standing, SuspensionReason,
 };
 use crate::domain::apply::{apply, is_without_credit};
-use crate::domain::budgets::{self as budget_rules, named_costs, spends as budget_spends};
+use crate::domain::budgets::{named_spends, with_notices};
 use crate::domain::command::Command;
 use crate::domain::credit_low;
 use crate::domain::event::{
@@ -256,8 +256,8 @@ pub(crate) fn finish(
     now: Timestamp,
 ) -> Result<Event, Refusal> {
     let DecisionOutcome { change, grants, funds, owed, kept, mut spends } = outcome;
-    spends.extend(budget_spends(state, named_costs(&change, now)));
-    let spends = budget_rules::with_notices(state, spends, &change, now);
+    spends.extend(named_spends(state, &change, now));
+    let spends = with_notices(state, spends, &change, now);
     let mut event = Event {
         at: now,
         cause: cause.in_format(policy.row_format),

@@ -23,7 +23,7 @@ use crate::domain::account::{
     AccountState, BilledTotals, Budget, Grant, GrantKind, KeptCharge, RestartPolicy, Standing,
     SuspensionReason,
 };
-use crate::domain::budgets::{costs_of, needed, owed_within, spends};
+use crate::domain::budgets::{line_spends, needed, owed_within};
 use crate::domain::command::ResourceStop;
 use crate::domain::decide::{
     DecisionOutcome, RESOURCES_PER_ROW_MAX, check_room, check_time, finish, resources,
@@ -185,8 +185,8 @@ fn pay_ahead(
     let over_budget = used_up(&limits, &charges, from);
     let respite_until = respite_until(state, view.policy());
     // Where the credit ends, too, it ends everything, unless a refill may still come.
-    let credit_lasts = reach(&purse, &charges, &[], from, from.plus(1)) > from;
-    if !over_budget.is_empty() && (credit_lasts || respite_until.is_some()) {
+    let credit_lasts = || reach(&purse, &charges, &[], from, from.plus(1)) > from;
+    if !over_budget.is_empty() && (respite_until.is_some() || credit_lasts()) {
         return Ok(Some(stop_over_budget(view, &billed, &over_budget, (from, now))));
     }
     // A hold that ended in the respite holds nothing, although its end was due later than this.
@@ -271,8 +271,8 @@ fn usage(
 ) -> Option<DecisionOutcome> {
     let mut lines = pay(&mut purse, charges, from, through)?;
     lines.sort_by(|a, b| a.resource.cmp(&b.resource));
-    let projects = billed.iter().map(|one| (&one.resource.id, &one.resource.project)).collect();
-    let spends = spends(state, costs_of(&lines, from, &projects));
+    let owners = billed.iter().map(|one| (&one.resource.id, &one.resource.project));
+    let spends = line_spends(state, &lines, from, owners);
     let total = total(billed);
     let billed = (total != state.billed).then_some(total);
     let change =

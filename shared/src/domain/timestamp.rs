@@ -108,6 +108,12 @@ impl Timestamp {
         Timestamp((i64::from(self.day()) + 1 - i64::from(self.date().day())) * DAY)
     }
 
+    /// This UTC calendar month, such as `2026-11`.
+    #[must_use]
+    pub fn month_name(self) -> String {
+        self.to_string().chars().take(7).collect()
+    }
+
     /// The first instant of the next UTC calendar month.
     #[must_use]
     pub fn next_month(self) -> Timestamp {
@@ -210,6 +216,7 @@ mod tests {
         assert_eq!(instant.next_day(), at("2028-03-01T00:00:00Z"));
         assert_eq!(instant.next_month(), at("2028-03-01T00:00:00Z"));
         assert_eq!(at("2026-12-05T00:00:00Z").next_month(), at("2027-01-01T00:00:00Z"));
+        assert_eq!(at("2026-12-05T00:00:00Z").month_name(), "2026-12");
         assert_eq!(at("2026-12-31T23:59:59Z").month() + 1, at("2027-01-01T00:00:00Z").month());
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::domain::account::{
     AccountState, BilledTotals, Grant, GrantKind, Standing, SuspensionReason, TrialPhase,
 };
-use crate::domain::budgets::{costs_of, needed, owed_within, spends};
+use crate::domain::budgets::{line_spends, needed, owed_within};
 use crate::domain::command::{
     EndedStart, PastCharge, PastChargeKind, ResourceStart, ResourceStop, StartFailure,
 };
@@ -58,10 +58,10 @@ pub(super) fn start(
     {
         return Err(Refusal::RefillInProgress { until });
     }
-    check_trial_limit(state, starts, policy)?;
-
     let through = state.paid_through().unwrap_or_else(|| now.hour().end());
     check_budgets(state, starts, through, now)?;
+    check_trial_limit(state, starts, policy)?;
+
     let mut purse = Purse::within_period(state, now);
     let mut billed = state.billed.clone();
     let mut lines = Vec::new();
@@ -241,8 +241,8 @@ pub(super) fn suspend(
     let note = Some(check_reason(reason)?);
     check_standing_for_suspension(state)?;
     let stopped = StoppedResources::plan(state, stops, now);
-    let projects = stops.iter().map(|stop| (&stop.resource.id, &stop.resource.project)).collect();
-    let spends = spends(state, costs_of(&stopped.lines, now, &projects));
+    let owners = stops.iter().map(|stop| (&stop.resource.id, &stop.resource.project));
+    let spends = line_spends(state, &stopped.lines, now, owners);
     let change = StandingChange::Suspended {
         as_of: now,
         reason: SuspensionReason::Staff,
