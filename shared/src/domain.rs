@@ -21,6 +21,7 @@ pub mod money;
 pub(crate) mod names;
 pub mod payment_pages;
 pub mod payment_records;
+pub mod plans;
 pub mod policy;
 pub mod prices;
 pub mod profile;

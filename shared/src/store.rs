@@ -37,6 +37,7 @@
 //! | `limits` | `new-account-pages#…` | the same for all new accounts together |
 //! | `price-list` | `sku#SKU#<valid from>` | `body`: the [`Price`](crate::domain::prices::Price) as JSON |
 //! | `price-list` | `first#SKU` | that the SKU has its first price |
+//! | `commit-offers` | `version#…` | a version of the commit plans on offer, and who set them, when and why |
 //!
 //! # Reading order
 //!
@@ -54,6 +55,7 @@ mod accounts;
 mod append;
 mod backoff;
 mod claims;
+mod commit_offers;
 mod customers;
 mod erasure;
 mod execute;
@@ -83,6 +85,7 @@ use aws_sdk_dynamodb::Client;
 pub use accounts::RecordOutcome;
 pub use append::Appended;
 pub use claims::{CreditedPayment, ExistingClaim};
+pub use commit_offers::OfferDecision;
 pub use customers::{CustomerProfile, PaymentIds, RefillConfirmation, SavedCard};
 pub use execute::{Plan, TakenPart, Trigger};
 pub use export::{ExportedItem, ItemPage};

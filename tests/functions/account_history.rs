@@ -541,8 +541,12 @@ async fn last_attempt_is_described_in_plain_words() {
         attempt: 3,
         purpose: tollgate::domain::account::RefillPurpose::Threshold,
     };
-    refill_step(&api, "12:41:00", Command::Credit { payment, kind, bonus: None, also: Vec::new() })
-        .await;
+    refill_step(
+        &api,
+        "12:41:00",
+        Command::Credit { payment, kind, plan: None, bonus: None, also: Vec::new() },
+    )
+    .await;
     let paid = last_attempt(&api, "12:42:00").await;
     let expected = json!({"number": 3, "at": "2026-11-22T12:41:00Z", "amount": "20.00", "outcome": "paid", "code": null,
         "message": null, "action": null});

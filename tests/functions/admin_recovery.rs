@@ -120,7 +120,7 @@ async fn refunds_of_each_payment_of_an_invoice_are_recorded() {
     let payment =
         PaymentFacts { payment: named(&first), credit: named("50"), received_cents: 5_000 };
     let (kind, also) = (CreditKind::TopUp, vec![named(second)]);
-    let credit = Command::Credit { payment, kind, bonus: None, also };
+    let credit = Command::Credit { payment, kind, plan: None, bonus: None, also };
     let (account, plan) = (acme(), |_: &AccountState| Ok(credit.clone()));
     let trigger = world.ledger().trigger(&account, world.now());
     let store = &world.ledger().undisturbed;

@@ -352,7 +352,7 @@ async fn each_payment_of_an_invoice_is_refunded_by_its_own_id() {
     let payment =
         PaymentFacts { payment: named("pi_invoiced"), credit: named("40"), received_cents: 4_000 };
     let (kind, also) = (CreditKind::TopUp, vec![named(&second), named("in_of_both")]);
-    let credit = Command::Credit { payment, kind, bonus: None, also };
+    let credit = Command::Credit { payment, kind, plan: None, bonus: None, also };
     let (account, plan) = (acme(), |_: &AccountState| Ok(credit.clone()));
     let trigger = world.ledger().trigger(&account, world.now());
     let store = &world.ledger().undisturbed;

@@ -5,10 +5,10 @@ use crate::auto_refill_support::{PAY, declined};
 use serde_json::{Value, json};
 use stripe_stand_in::{CardRule, StripeFaultKind};
 use tollgate::domain::account::{RefillPurpose, TaxMode};
-use tollgate::domain::event::{Change, CreditKind, RefillChange};
+use tollgate::domain::event::{Change, RefillChange};
 use tollgate::stripe::calls::NewInvoice;
 use tollgate::stripe::keys::IdempotencyKey;
-use tollgate::stripe::metadata::Purchase;
+use tollgate::stripe::metadata::{Purchase, PurchaseKind};
 use tollgate_tests::api::Answered;
 use tollgate_tests::ledger::named;
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
@@ -153,7 +153,7 @@ async fn refill_that_was_paid_too_little_is_abandoned_all_the_same() {
     assert_eq!(world.refill().await.open, 1);
     world.stand_in.clear_faults();
     // An invoice of this attempt over less than its credit, which somebody marked as paid.
-    let kind = CreditKind::Refill { attempt: 1, purpose: RefillPurpose::Threshold };
+    let kind = PurchaseKind::Refill { attempt: 1, purpose: RefillPurpose::Threshold };
     let purchase = Purchase { account: acme(), credit: named("10"), kind, agreement: None };
     let customer = world.profile().await.customer.unwrap();
     let new = NewInvoice { customer, purchase, tax: TaxMode::Off };

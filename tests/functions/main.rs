@@ -51,6 +51,7 @@ mod auto_refill_invoices;
 mod auto_refill_support;
 mod bus_world;
 mod checkout;
+mod commit_plans;
 mod confirm_deletion;
 mod console;
 mod deployment_check;

@@ -8,7 +8,8 @@ use tollgate_tests::payments::PaymentWorld;
 use tollgate_tests::template::TestTemplate;
 
 /// These answer the same whoever the customer is, and read no account.
-const OF_NO_ACCOUNT: [&str; 2] = ["GET /v1/prices", "GET /v1/platform/resources"];
+const OF_NO_ACCOUNT: [&str; 3] =
+    ["GET /v1/prices", "GET /v1/commit-plans", "GET /v1/platform/resources"];
 /// Nobody may do this for a customer.
 const IN_PERSON: [&str; 7] = [
     "GET /v1/account/export",
@@ -43,6 +44,7 @@ fn routes() -> Vec<(String, String)> {
 fn body(route: &str) -> Value {
     match route {
         "POST /v1/checkout-sessions" => json!({"amount": "25.00"}),
+        "POST /v1/commit-plans/{plan}/checkout" => json!({"version": 0}),
         "POST /v1/projects" => json!({"name": "first"}),
         "POST /v1/projects/{project}/resources" => {
             json!({"sku": "vm", "name": "web", "start": true, "rate": "0.5"})
@@ -69,7 +71,7 @@ async fn mistyped_account_is_not_found_and_not_opened() {
         let event = ApiEvent::by("platform", &route, "10:00:00").scope("tollgate/platform");
         let event = event.header("Tollgate-Account", "alcie").at("project", "p").at("id", "x");
         let event = event.at("id", if route.contains("checkout") { "cs_1" } else { "pm_1" });
-        let event = event.at("hold", "hold-1");
+        let event = event.at("hold", "hold-1").at("plan", "year");
         let is_allowance = route == "GET /v1/allowance";
         let event =
             if is_allowance { event.with("project", "p").with("sku", "tokens") } else { event };

@@ -6,14 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use stripe_stand_in::StandInConfig;
 use tollgate::domain::account::{RefillPurpose, TaxMode};
-use tollgate::domain::event::CreditKind;
 use tollgate::domain::ids::{AccountId, CustomerId, PaymentId};
 use tollgate::domain::money::Usd;
 use tollgate::domain::profile::CompanyDetails;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
 use tollgate::stripe::calls::{NewInvoice, NewSession};
 use tollgate::stripe::keys::IdempotencyKey;
-use tollgate::stripe::metadata::Purchase;
+use tollgate::stripe::metadata::{Purchase, PurchaseKind};
 use tollgate::stripe::{Stripe, StripeError, StripeSettings};
 use tollgate_tests::stand_in::serve;
 
@@ -58,14 +57,14 @@ impl Contract {
         Contract { stripe, customer: customer.id.parse().unwrap(), account }
     }
 
-    fn purchase(&self, kind: CreditKind) -> Purchase {
+    fn purchase(&self, kind: PurchaseKind) -> Purchase {
         Purchase { account: self.account.clone(), credit: Usd::dollars(25), kind, agreement: None }
     }
 
     fn session(&self) -> NewSession {
         NewSession {
             customer: self.customer.clone(),
-            purchase: self.purchase(CreditKind::TopUp),
+            purchase: self.purchase(PurchaseKind::TopUp),
             receipt_email: "contract@example.com".parse().unwrap(),
             expires_at: now().plus(31 * MINUTE),
             success_url: "https://billing.example/?session={CHECKOUT_SESSION_ID}".to_owned(),
@@ -131,7 +130,7 @@ async fn a_payment_page_is_open_until_it_is_expired_and_only_once() {
 async fn a_refills_invoice_is_drafted_finalized_found_and_voided() {
     let contract = Contract::new().await;
     let stripe = &contract.stripe;
-    let kind = CreditKind::Refill { attempt: 1, purpose: RefillPurpose::Threshold };
+    let kind = PurchaseKind::Refill { attempt: 1, purpose: RefillPurpose::Threshold };
     let new = NewInvoice {
         customer: contract.customer.clone(),
         purchase: contract.purchase(kind),

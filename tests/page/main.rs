@@ -19,6 +19,7 @@ mod coming_back;
 mod helping;
 mod metering;
 mod paying;
+mod plans;
 mod provider;
 mod returning;
 mod showing;

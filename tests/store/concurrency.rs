@@ -274,7 +274,13 @@ impl SharedLedger {
 }
 
 fn credit(payment: &PaymentFacts, kind: CreditKind) -> Result<Command, Refusal> {
-    Ok(Command::Credit { payment: payment.clone(), kind, bonus: None, also: Vec::new() })
+    Ok(Command::Credit {
+        payment: payment.clone(),
+        kind,
+        plan: None,
+        bonus: None,
+        also: Vec::new(),
+    })
 }
 
 async fn run(accounts: usize) {

@@ -85,6 +85,7 @@ async fn two_openings_at_once_open_once_and_answer_both() {
             Ok(Command::Credit {
                 payment: payment.clone(),
                 kind: tollgate::domain::event::CreditKind::TopUp,
+                plan: None,
                 bonus: None,
                 also: Vec::new(),
             })

@@ -111,6 +111,7 @@ async fn deliver(ledger: &Ledger, number: usize) -> Result<(), CommandError> {
                 Ok(Command::Credit {
                     payment: payment.clone(),
                     kind,
+                    plan: None,
                     bonus: None,
                     also: Vec::new(),
                 })

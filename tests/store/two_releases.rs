@@ -32,6 +32,7 @@ impl Release<'_> {
             Ok(Command::Credit {
                 payment: payment.clone(),
                 kind: CreditKind::TopUp,
+                plan: None,
                 bonus: None,
                 also: Vec::new(),
             })

@@ -233,6 +233,7 @@ impl Ledger {
             Ok(Command::Credit {
                 payment: payment.clone(),
                 kind: CreditKind::TopUp,
+                plan: None,
                 bonus: None,
                 also: Vec::new(),
             })

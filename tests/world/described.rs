@@ -239,6 +239,19 @@ async fn every_route_answers_as_it_is_described() {
     reader
         .send(me, "POST /v1/checkout-sessions/{id}/cancel", &format!("{path}/cancel"), &json!({}))
         .await;
+    let year = json!({"id": "year", "months": 12, "price": "1200.00", "bonus": "240.00",
+        "excludes": ["vm-large"], "available_from": "2026-01-01T00:00:00Z",
+        "available_until": "2030-01-01T00:00:00Z"});
+    let half = json!({"id": "half", "months": 6, "price": "600.00", "bonus_percent": 10});
+    let offers = json!({"version": 0, "offers": [year, half], "reason": "a test"});
+    let path = "/v1/admin/commit-offers";
+    reader.send(&admin, "PUT /v1/admin/commit-offers", path, &offers).await;
+    reader.get(&admin, path, "").await;
+    reader.get(&admin, path, "?version=1").await;
+    reader.get(me, "/v1/commit-plans", "").await;
+    let (buy, path) = ("POST /v1/commit-plans/{plan}/checkout", "/v1/commit-plans/year/checkout");
+    let bought = json!({"version": 1, "auto_refill": offer["auto_refill"]});
+    reader.send(me, buy, path, &bought).await;
     ada.top_up("25.00").await;
     let refill =
         json!({"enabled": true, "threshold": "5.00", "amount": "25.00", "monthly_cap": "500.00"});

@@ -197,7 +197,7 @@ async fn commands_of_the_document_are_accepted_and_repeatable() {
         text.replace("$ISSUER", &issuer).replace("$1", "false").replace("$from", "1")
     };
     let mut commands = commands();
-    assert_eq!(commands.len(), 7);
+    assert_eq!(commands.len(), 9);
     // These need the prices and the credit of later sections.
     let needs_both =
         |path: &str| path.starts_with("/v1/holds") || path.starts_with("/v1/allowance");

@@ -187,6 +187,9 @@ async fn everything_happens(world: &World) {
     let metered = json!({"sku": "tokens", "unit": "quantity", "kind": "service", "rate": "0.001"});
     world.write(&world.operator, "PUT", "/v1/admin/prices", &json!({"prices": [metered]})).await;
     world.read(&world.operator, "/v1/admin/prices").await;
+    world.offer_plans(0).await;
+    world.read(&world.operator, "/v1/admin/commit-offers").await;
+    world.read(&world.operator, "/v1/admin/commit-offers?version=1").await;
     a_customer_uses_everything(world).await;
     payments_are_found_before_their_webhooks(world).await;
     a_payment_is_refunded_and_disputed(world).await;
@@ -347,6 +350,8 @@ async fn a_customer_uses_everything(world: &World) {
     let page = format!("/v1/checkout-sessions/{}", page["id"].as_str().unwrap());
     alice.read(&page).await;
     alice.write("POST", &format!("{page}/cancel"), &Value::Null).await;
+    alice.read("/v1/commit-plans").await;
+    alice.write("POST", "/v1/commit-plans/year/checkout", &json!({"version": 1})).await;
     let project = alice.project().await;
     // At $4.00 an hour the balance falls below the threshold. The event of it is lost, so settle-due
     // asks for the refill.

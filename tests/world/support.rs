@@ -118,6 +118,13 @@ impl World {
         world
     }
 
+    /// Staff offer a commit plan for 12 months.
+    pub(crate) async fn offer_plans(&self, version: u64) {
+        let year = json!({"id": "year", "months": 12, "price": "1200.00", "bonus_percent": 20});
+        let offers = json!({"version": version, "offers": [year], "reason": "a test"});
+        self.write(&self.operator, "PUT", "/v1/admin/commit-offers", &offers).await;
+    }
+
     pub(crate) fn stripe(&self) -> &StripeStandIn {
         self.cloud.stripe().unwrap()
     }

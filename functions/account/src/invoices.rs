@@ -189,7 +189,8 @@ fn paid(row: &Row) -> Option<PaidRow> {
         return None;
     };
     let kind = match kind {
-        CreditKind::TopUp | CreditKind::Commit => "topup",
+        CreditKind::TopUp => "topup",
+        CreditKind::Commit => "commit",
         CreditKind::Refill { .. } => "auto_refill",
     };
     let (payment, at) = (payment.clone(), row.event.at);

@@ -5,6 +5,7 @@
 mod accounts;
 mod health;
 mod imports;
+mod offers;
 mod payments;
 mod prices;
 mod quotas;
@@ -52,6 +53,8 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
     match call.route.as_str() {
         "GET /v1/admin/prices" => prices::get(billing, call).await,
         "PUT /v1/admin/prices" => prices::put(billing, call).await,
+        "GET /v1/admin/commit-offers" => offers::get(billing, call).await,
+        "PUT /v1/admin/commit-offers" => offers::put(billing, call).await,
         "GET /v1/admin/payments/{id}" => payments::get(clients, call).await,
         "POST /v1/admin/payments/{id}/recover" => payments::recover(clients, call).await,
         "POST /v1/admin/payments/{id}/refunds" => refunds::refund(clients, call).await,

@@ -6,9 +6,15 @@
 //! - `GET /v1/checkout-sessions/{id}` → `{"id", "status": "open" | "processing" | "paid" |
 //!   "expired", "row"?}`
 //! - `POST /v1/checkout-sessions/{id}/cancel` → the same
+//! - `GET /v1/commit-plans` → `{"version", "plans": [{"id", "price", "bonus", "credit", "months",
+//!   "excludes", "available_until"}]}`
+//! - `POST /v1/commit-plans/{plan}/checkout {"version", "auto_refill"?}` → as
+//!   `POST /v1/checkout-sessions`
 
-mod create;
+mod payment_page;
+mod plans;
 mod status;
+mod top_up;
 mod trial;
 
 use lambda_http::{Body, Request, Response};
@@ -47,7 +53,9 @@ async fn route(clients: &CheckoutClients, call: &ApiCall) -> Result<ApiAnswer, A
     let account = &call.caller()?.account;
     let payments = async || http::payments::payments(&clients.billing, &clients.stripe, call).await;
     match call.route.as_str() {
-        "POST /v1/checkout-sessions" => create::create(payments().await?, call).await,
+        "POST /v1/checkout-sessions" => top_up::checkout(payments().await?, call).await,
+        "GET /v1/commit-plans" => plans::list(&clients.billing, call).await,
+        "POST /v1/commit-plans/{plan}/checkout" => plans::checkout(payments().await?, call).await,
         "GET /v1/trial" => trial::get(clients, call).await,
         "POST /v1/trial" => trial::start(payments().await?, call).await,
         "GET /v1/checkout-sessions/{id}" => {

@@ -19,7 +19,7 @@ use tollgate::stripe::calls::NewSetupSession;
 use tollgate::stripe::keys::IdempotencyKey;
 use tollgate::stripe::metadata::{self, AgreedTerms, TrialOffer};
 
-use crate::create::{DefaultTerms, RefillTermsRequest, agreement_of, default_below};
+use crate::payment_page::{DefaultTerms, RefillTermsRequest, agreement_of, default_below};
 use crate::{CheckoutClients, own_session};
 
 #[derive(Debug, Deserialize)]

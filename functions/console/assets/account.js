@@ -65,7 +65,7 @@ let hasDecided = false;
  */
 export async function isRefillOnAtFirst(settings, config) {
   if (settings.enabled || settings.isPending || !config.refill_preselected) return settings.enabled;
-  const queries = [{ type: 'topup' }, { type: 'trial' }, { type: 'refill_changed', include: 'all' }];
+  const queries = [{ type: 'topup' }, { type: 'commit' }, { type: 'trial' }, { type: 'refill_changed', include: 'all' }];
   // A filter that matches nothing reads the whole history, so the likeliest comes first.
   for (const query of queries) {
     if (hasDecided) break;

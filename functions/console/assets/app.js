@@ -19,7 +19,7 @@ import * as transactions from './sections/transactions.js';
 
 const SECTIONS = { balance, projects, transactions, refill, cards, invoices, company, help };
 /** Parts of the balance section that have an address of their own, with what gets the focus there. */
-const PARTS = { 'add-credit': 'custom-amount', trial: 'h-trial' };
+const PARTS = { 'add-credit': 'custom-amount', trial: 'h-trial', plans: 'h-plans' };
 /** How often the balance is refreshed while the page is visible. */
 const REFRESH_MS = 60_000;
 

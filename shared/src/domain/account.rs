@@ -20,12 +20,13 @@ use crate::domain::fund::Fund;
 use crate::domain::holds::{HeldShare, Hold, HoldId};
 use crate::domain::ids::{DisputeId, PaymentId, ResourceId};
 use crate::domain::money::Usd;
+use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{HOUR, Timestamp};
 use crate::domain::yes_no;
 
 pub use billed::{BilledTotals, PaidPeriod};
 pub use budget::{Budget, BudgetSpend};
-pub use grant::{Grant, GrantKind};
+pub use grant::{GRANTS_MAX, Grant, GrantKind};
 pub use payments::{DisputePhase, DisputeState, OpenRefund, PendingPayment, TakenBack};
 pub use refill::{
     CardChoice, CardExpiry, RefillAgreement, RefillAttempt, RefillPause, RefillPurpose,
@@ -186,6 +187,19 @@ impl AccountState {
     #[must_use]
     pub fn grant(&self, number: u32) -> Option<&Grant> {
         self.grants.iter().find(|grant| grant.number == number)
+    }
+
+    /// Checks that the account may get another grant. One that comes with a confirmed payment is never
+    /// refused.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyGrants`]
+    pub fn check_another_grant(&self, now: Timestamp) -> Result<(), Refusal> {
+        let lasting = self.grants.iter().filter(|grant| grant.expires_at > now);
+        if lasting.count() < GRANTS_MAX {
+            return Ok(());
+        }
+        Err(Refusal::TooManyGrants { max: GRANTS_MAX })
     }
 
     /// Whether a trial is running and the account never had a payment.

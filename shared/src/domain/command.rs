@@ -14,8 +14,8 @@ use crate::domain::event::{
 use crate::domain::funds::FundShare;
 use crate::domain::holds::HoldId;
 use crate::domain::ids::{
-    CardFingerprint, CardId, CustomerId, DisputeId, FraudWarningId, PaymentId, ProjectId, RefundId,
-    Sku,
+    CardFingerprint, CardId, CustomerId, DisputeId, FraudWarningId, PaymentId, PlanId, ProjectId,
+    RefundId, Sku,
 };
 use crate::domain::money::{Quantity, Rate, Usd};
 use crate::domain::payment_records::{RecordedTotals, TakenTotals};
@@ -36,6 +36,8 @@ pub enum Command {
         payment: PaymentFacts,
         /// The purpose of the payment.
         kind: CreditKind,
+        /// The commit plan that was bought.
+        plan: Option<PlanId>,
         /// The bonus of a commit plan.
         bonus: Option<BonusGrant>,
         /// The invoice that was paid, and its further payments.

@@ -65,8 +65,9 @@ pub fn decide(
     let (recorded, state) = (state, &*state.without_expired_holds(now));
     let outcome = match command {
         Command::Open => Ok(DecisionOutcome::of(StandingChange::Opened)),
-        Command::Credit { payment, kind, bonus, also } => {
-            money::credit(state, payment, *kind, bonus.as_ref(), also, policy, now)
+        Command::Credit { payment, kind, plan, bonus, also } => {
+            let plan = (plan.as_ref(), bonus.as_ref());
+            money::credit(state, payment, *kind, plan, also, policy, now)
         }
         Command::AwaitPayment(pending) => money::await_payment(pending, now),
         Command::EndPayment { payment, how } => Ok(money::end_payment(state, payment, *how)),

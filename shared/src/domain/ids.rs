@@ -99,6 +99,8 @@ ids! {
     /// The kind of a resource, such as `service`, `instance` or `volume`. The trial limits
     /// resources by kind.
     Kind, 32;
+    /// A commit plan that staff offer.
+    PlanId, 64;
     /// A Stripe PaymentIntent, `pi_…`. Stripe IDs have at most 255 characters.
     PaymentId, 255;
     /// A Stripe Refund, `re_…` (older ones `pyr_…`).
@@ -140,10 +142,21 @@ impl ResourceId {
     /// `.`, of which the first is a letter or digit. IDs from before this rule may be otherwise.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        self.0.bytes().all(is_plain)
-            && self.0.starts_with(|first: char| first.is_ascii_alphanumeric())
+        is_plain(&self.0)
     }
+}
+
+impl PlanId {
+    /// Whether it is safe in a path, as [`ResourceId::is_plain`].
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        is_plain(&self.0)
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.bytes().all(is_plain) && text.starts_with(|first: char| first.is_ascii_alphanumeric())
 }
 
 impl CounterName {

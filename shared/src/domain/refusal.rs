@@ -4,7 +4,7 @@
 //! [`StoreError`](crate::store::StoreError)s and never share a type with "balance too low".
 
 use crate::domain::holds::HoldId;
-use crate::domain::ids::{CardId, Kind, ProjectId, ResourceId, Sku};
+use crate::domain::ids::{CardId, Kind, PlanId, ProjectId, ResourceId, Sku};
 use crate::domain::money::Usd;
 use crate::domain::timestamp::{HOUR, MINUTE, Timestamp};
 
@@ -53,6 +53,20 @@ pub enum Refusal {
     /// The expiry is not in the future.
     #[error("the expiry must be later than {now}")]
     ExpiryPast { now: Timestamp },
+    /// The excluded SKUs do not fit into one value of metadata at Stripe.
+    #[error("the excluded SKUs must have at most {max} characters together")]
+    TooManyExcluded { max: usize },
+    #[error(
+        "the ID of a plan must have letters, digits, '-', '_' and '.', of which the first is a letter \
+         or digit"
+    )]
+    PlanNotPlain,
+    #[error("an ID of a plan may be used once, and {plan} is used twice")]
+    PlanNamedTwice { plan: PlanId },
+    #[error("there may be at most {max} offers")]
+    TooManyOffers { max: usize },
+    #[error("available_until must be later than available_from")]
+    OfferNeverAvailable,
     /// The reason is missing.
     #[error("a reason of 1 to {bytes_max} bytes is required")]
     ReasonNeeded { bytes_max: usize },
@@ -224,6 +238,10 @@ pub enum Refusal {
     HoldsNotYet,
     #[error("this account has {max} budgets, the most it may have. Remove one first")]
     TooManyBudgets { max: usize },
+    #[error(
+        "this account has reached its limit of {max} bonuses. Use one up, or wait until one expires"
+    )]
+    TooManyGrants { max: usize },
     /// The operator does not write rows of format 6 yet.
     #[error("bonuses cannot be withdrawn yet, because the service is being updated")]
     WithdrawalsNotYet,
@@ -382,6 +400,12 @@ impl Refusal {
             | Refusal::GrantNotByStaff { .. }
             | Refusal::UnknownBudget { .. }
             | Refusal::TooManyBudgets { .. }
+            | Refusal::TooManyGrants { .. }
+            | Refusal::TooManyExcluded { .. }
+            | Refusal::OfferNeverAvailable
+            | Refusal::PlanNotPlain
+            | Refusal::PlanNamedTwice { .. }
+            | Refusal::TooManyOffers { .. }
             | Refusal::BudgetExceeded { .. }
             | Refusal::SkuNotHeld { .. }
             | Refusal::HoldEnded { .. }

@@ -122,6 +122,20 @@ impl Timestamp {
         Timestamp((i64::from(self.day()) + i64::from(days_left)) * DAY)
     }
 
+    /// The same day and time, `months` UTC calendar months later. If that month is too short, its last
+    /// day.
+    #[must_use]
+    pub fn plus_months(self, months: u8) -> Timestamp {
+        let of_day = self - self.day_start();
+        let day = i64::from(self.date().day());
+        let mut month = self.month_start();
+        for _ in 0..months {
+            month = month.next_month();
+        }
+        let length = (month.next_month() - month) / DAY;
+        month.plus((day.min(length) - 1) * DAY + of_day)
+    }
+
     fn date(self) -> time::Date {
         OffsetDateTime::from_unix_timestamp(self.0).map_or(time::Date::MIN, OffsetDateTime::date)
     }

@@ -96,6 +96,8 @@ codes! {
     Conflict = "conflict", 409, "Conflict with the account's current state";
     /// The balance is another one than the request says.
     BalanceChanged = "balance_changed", 409, "Balance changed";
+    /// The commit plans on offer are others than the caller read.
+    OffersChanged = "offers_changed", 409, "Offers changed";
     /// A refill decides within minutes whether the account goes on.
     RefillInProgress = "refill_in_progress", 409, "Auto-refill in progress";
     /// The resource is in another condition than the request needs.
@@ -250,7 +252,10 @@ impl From<&Refusal> for Problem {
             Refusal::ResourceQuota { max }
             | Refusal::ProjectQuota { max }
             | Refusal::TooManyHolds { max } => problem.with("max", *max),
-            Refusal::TooManyBudgets { max } => problem.with("max", *max),
+            Refusal::TooManyBudgets { max }
+            | Refusal::TooManyGrants { max }
+            | Refusal::TooManyOffers { max }
+            | Refusal::TooManyExcluded { max } => problem.with("max", *max),
             Refusal::BalanceTooHigh { max: _, room } => problem.with("max", room.to_string()),
             Refusal::TooManyPages { wait_seconds }
             | Refusal::TooManyNewPages { wait_seconds }
@@ -315,6 +320,11 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::SupportBonusLimit { .. }
         | Refusal::SupportDayLimit { .. } => ProblemCode::Forbidden,
         Refusal::ExpiryPast { .. }
+        | Refusal::TooManyExcluded { .. }
+        | Refusal::OfferNeverAvailable
+        | Refusal::PlanNotPlain
+        | Refusal::PlanNamedTwice { .. }
+        | Refusal::TooManyOffers { .. }
         | Refusal::ReasonNeeded { .. }
         | Refusal::TooManyAtOnce { .. }
         | Refusal::NamedTwice { .. }
@@ -377,7 +387,8 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         Refusal::ResourceQuota { .. }
         | Refusal::ProjectQuota { .. }
         | Refusal::TooManyHolds { .. }
-        | Refusal::TooManyBudgets { .. } => ProblemCode::QuotaReached,
+        | Refusal::TooManyBudgets { .. }
+        | Refusal::TooManyGrants { .. } => ProblemCode::QuotaReached,
         Refusal::HoldEnded { .. } => ProblemCode::HoldEnded,
         Refusal::HoldsNotYet
         | Refusal::BudgetsNotYet

@@ -53,8 +53,9 @@ impl Payments<'_> {
         let credit = |_: &AccountState| {
             Ok(Command::Credit {
                 payment: facts.clone(),
-                kind: purchase.kind,
-                bonus: None,
+                kind: purchase.kind.credit_kind(),
+                plan: purchase.kind.plan().map(|terms| terms.plan.clone()),
+                bonus: purchase.kind.plan().map(|terms| terms.bonus_from(self.now)),
                 also: also.clone(),
             })
         };

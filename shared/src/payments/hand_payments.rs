@@ -2,12 +2,11 @@
 //! was paid is credited first, and what is being paid holds the refill back.
 
 use crate::domain::account::{AccountState, PendingPayment, Standing};
-use crate::domain::event::CreditKind;
 use crate::domain::ids::{CustomerId, PaymentId};
 use crate::domain::payment_pages::MadePage;
 use crate::domain::timestamp::{DAY, MINUTE, Timestamp};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
-use crate::stripe::metadata::Purchase;
+use crate::stripe::metadata::{Purchase, PurchaseKind};
 use crate::stripe::objects::{CheckoutSession, PaymentIntent, StripeCharge};
 use crate::stripe::webhook_event::paid_intent;
 
@@ -204,8 +203,8 @@ fn is_recorded(outcome: Option<&PaymentOutcome>) -> bool {
 fn is_of_page(intent: &PaymentIntent) -> bool {
     let purchase = Purchase::read(&intent.metadata).ok().flatten();
     purchase.is_some_and(|purchase| match purchase.kind {
-        CreditKind::TopUp | CreditKind::Commit => true,
-        CreditKind::Refill { .. } => false,
+        PurchaseKind::TopUp | PurchaseKind::Commit(_) => true,
+        PurchaseKind::Refill { .. } => false,
     })
 }
 

@@ -25,7 +25,7 @@ mod judge;
 
 use crate::domain::account::{AccountState, RefillAttempt};
 use crate::domain::command::Command;
-use crate::domain::event::{Cause, Change, CreditKind, RefillChange, RefillDecline};
+use crate::domain::event::{Cause, Change, RefillChange, RefillDecline};
 use crate::domain::ids::{AccountId, CustomerId};
 use crate::domain::refusal::Refusal;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
@@ -37,7 +37,7 @@ use crate::store::{CommandError, CommandOutcome, Plan};
 use crate::stripe::calls::NewInvoice;
 use crate::stripe::error::ErrorDetail;
 use crate::stripe::keys::IdempotencyKey;
-use crate::stripe::metadata::Purchase;
+use crate::stripe::metadata::{Purchase, PurchaseKind};
 use crate::stripe::objects::{PaymentIntent, StripeInvoice};
 use crate::stripe::{DeclinedCharge, StripeError};
 
@@ -412,8 +412,9 @@ fn key(account: &AccountId, attempt: &RefillAttempt, step: &str) -> IdempotencyK
 }
 
 fn purchase(account: &AccountId, attempt: &RefillAttempt) -> Purchase {
-    let kind = CreditKind::Refill { attempt: attempt.number, purpose: attempt.purpose };
-    Purchase { account: account.clone(), credit: attempt.amount, kind, agreement: None }
+    let kind = PurchaseKind::Refill { attempt: attempt.number, purpose: attempt.purpose };
+    let (account, credit) = (account.clone(), attempt.amount);
+    Purchase { account, credit, kind, agreement: None }
 }
 
 /// Everything of it stands in the row that began the attempt: the same parameters whenever it is

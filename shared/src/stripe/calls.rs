@@ -38,7 +38,8 @@ use super::objects::{CheckoutSession, Metadata, ObjectList, PaymentIntent};
 use super::settings::InvoicePolicy;
 use super::{Stripe, StripeError};
 use crate::domain::account::TaxMode;
-use crate::domain::ids::{CustomerId, PaymentId};
+use crate::domain::ids::{CustomerId, PaymentId, Sku};
+use crate::domain::plans::PlanTerms;
 use crate::domain::profile::EmailAddress;
 use crate::domain::timestamp::Timestamp;
 
@@ -49,7 +50,7 @@ const PAGES_MAX: u32 = 100;
 /// Names and values, as a form or a query has them.
 type Fields<'a> = BTreeMap<&'a str, String>;
 
-/// A top-up, as the payment page will show it.
+/// A purchase, as the payment page will show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSession {
     pub customer: CustomerId,
@@ -203,7 +204,8 @@ impl Stripe {
 
     /// The credit as the one item of the page.
     fn line_item(&self, purchase: &Purchase) -> CreateCheckoutSessionLineItems {
-        let mut product = ProductData::new(format!("${} of credit", purchase.credit));
+        let mut product = ProductData::new(product_name(purchase));
+        product.description = purchase.kind.plan().map(bonus_terms);
         let mut price = CreateCheckoutSessionLineItemsPriceData::new(Currency::USD);
         price.unit_amount = purchase.credit.to_cents().ok();
         if self.settings.tax == TaxMode::Automatic {
@@ -238,12 +240,37 @@ impl Stripe {
     }
 }
 
+fn product_name(purchase: &Purchase) -> String {
+    let credit = purchase.credit;
+    match purchase.kind.plan() {
+        Some(terms) => format!("Commit plan: ${credit} of credit plus a ${} bonus", terms.bonus),
+        None => format!("${credit} of credit"),
+    }
+}
+
+/// The terms of a plan's bonus, as the page and the invoice show them.
+fn bonus_terms(PlanTerms { months, bonus, excludes, .. }: &PlanTerms) -> String {
+    let lasting =
+        format!("The ${bonus} bonus expires {} months after it is added", u8::from(*months));
+    if excludes.is_empty() {
+        return format!("{lasting}. The credit you pay for never expires.");
+    }
+    let names: Vec<&str> = excludes.iter().map(Sku::as_str).collect();
+    format!(
+        "{lasting} and does not pay for {}. The credit you pay for never expires.",
+        names.join(", ")
+    )
+}
+
 fn payment_data(
     new: &NewSession,
     metadata: HashMap<String, String>,
 ) -> CreateCheckoutSessionPaymentIntentData {
     let mut payment = CreateCheckoutSessionPaymentIntentData::new();
-    payment.description = Some(format!("Top-up ${}", new.purchase.credit));
+    payment.description = Some(match new.purchase.kind.plan() {
+        Some(_) => format!("Commit plan ${}", new.purchase.credit),
+        None => format!("Top-up ${}", new.purchase.credit),
+    });
     payment.receipt_email = Some(new.receipt_email.as_str().to_owned());
     payment.metadata = Some(metadata);
     payment.setup_future_usage =

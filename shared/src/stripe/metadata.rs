@@ -3,11 +3,14 @@
 //!
 //! The credit is **ours, before tax**: what Stripe received may be more, never less.
 
+use std::collections::BTreeSet;
+
 use super::objects::Metadata;
 use crate::domain::account::{OpenRefund, RefillPurpose};
 use crate::domain::event::CreditKind;
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, Sku};
 use crate::domain::money::Usd;
+use crate::domain::plans::PlanTerms;
 use crate::domain::timestamp::Timestamp;
 
 const ACCOUNT: &str = "tollgate_account";
@@ -19,6 +22,10 @@ const REFILL: &str = "tollgate_refill";
 const THRESHOLD: &str = "tollgate_refill_threshold_cents";
 const AMOUNT: &str = "tollgate_refill_amount_cents";
 const WORDS: &str = "tollgate_words";
+const PLAN: &str = "tollgate_plan";
+const MONTHS: &str = "tollgate_plan_months";
+const BONUS: &str = "tollgate_bonus_cents";
+const EXCLUDES: &str = "tollgate_bonus_excludes";
 const REFUND: &str = "tollgate_refund";
 const INSTALLATION: &str = "tollgate_installation";
 
@@ -28,9 +35,41 @@ pub struct Purchase {
     pub account: AccountId,
     /// The credit, in USD, before tax.
     pub credit: Usd,
-    pub kind: CreditKind,
+    pub kind: PurchaseKind,
     /// What the customer agreed to about refills in the same breath.
     pub agreement: Option<AgreedTerms>,
+}
+
+/// The purpose of a payment, with what comes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PurchaseKind {
+    TopUp,
+    Commit(PlanTerms),
+    Refill {
+        /// The number of the attempt.
+        attempt: u32,
+        purpose: RefillPurpose,
+    },
+}
+
+impl PurchaseKind {
+    /// As the row of the credit names it.
+    #[must_use]
+    pub fn credit_kind(&self) -> CreditKind {
+        match *self {
+            PurchaseKind::TopUp => CreditKind::TopUp,
+            PurchaseKind::Commit(_) => CreditKind::Commit,
+            PurchaseKind::Refill { attempt, purpose } => CreditKind::Refill { attempt, purpose },
+        }
+    }
+
+    #[must_use]
+    pub fn plan(&self) -> Option<&PlanTerms> {
+        match self {
+            PurchaseKind::Commit(terms) => Some(terms),
+            PurchaseKind::TopUp | PurchaseKind::Refill { .. } => None,
+        }
+    }
 }
 
 /// What a customer agrees to about refills when paying, or with a trial.
@@ -136,6 +175,17 @@ fn read_agreement(map: &Metadata) -> Result<Option<AgreedTerms>, String> {
     })
 }
 
+fn read_plan(map: &Metadata) -> Result<PlanTerms, String> {
+    let plan: String = number(map, PLAN)?;
+    let plan = plan.parse().map_err(|error| format!("{PLAN}: {error}"))?;
+    let months: u8 = number(map, MONTHS)?;
+    let months = months.try_into().map_err(|error| format!("{MONTHS}: {error}"))?;
+    let excludes = map.get(EXCLUDES).map_or("", String::as_str).split_whitespace();
+    let excludes = excludes.map(str::parse).collect::<Result<BTreeSet<Sku>, _>>();
+    let excludes = excludes.map_err(|error| format!("{EXCLUDES}: {error}"))?;
+    Ok(PlanTerms { plan, months, bonus: usd(map, BONUS)?, excludes })
+}
+
 fn cents(amount: Usd) -> String {
     amount.to_cents().unwrap_or_default().to_string()
 }
@@ -147,12 +197,21 @@ impl Purchase {
         let mut put = |key: &str, value: String| map.insert(key.to_owned(), value);
         put(ACCOUNT, self.account.to_string());
         put(CREDIT, cents(self.credit));
-        match self.kind {
-            CreditKind::TopUp => put(KIND, "topup".to_owned()),
-            CreditKind::Commit => put(KIND, "commit".to_owned()),
-            CreditKind::Refill { attempt, purpose } => {
+        match &self.kind {
+            PurchaseKind::TopUp => put(KIND, "topup".to_owned()),
+            PurchaseKind::Commit(terms) => {
+                put(PLAN, terms.plan.to_string());
+                put(MONTHS, u8::from(terms.months).to_string());
+                put(BONUS, cents(terms.bonus));
+                if !terms.excludes.is_empty() {
+                    put(EXCLUDES, terms.excludes_text());
+                }
+                // Releases before December 2026 credit the kind `commit` without its bonus.
+                put(KIND, "plan".to_owned())
+            }
+            PurchaseKind::Refill { attempt, purpose } => {
                 put(ATTEMPT, attempt.to_string());
-                put(PURPOSE, purpose_name(purpose).to_owned());
+                put(PURPOSE, purpose_name(*purpose).to_owned());
                 put(KIND, "refill".to_owned())
             }
         };
@@ -168,10 +227,10 @@ impl Purchase {
         let Some(account) = map.get(ACCOUNT) else { return Ok(None) };
         let account = account.parse().map_err(|error| format!("{ACCOUNT}: {error}"))?;
         let kind = match map.get(KIND).map(String::as_str) {
-            Some("topup") => CreditKind::TopUp,
-            Some("commit") => CreditKind::Commit,
+            Some("topup") => PurchaseKind::TopUp,
+            Some("plan") => PurchaseKind::Commit(read_plan(map)?),
             Some("refill") => {
-                CreditKind::Refill { attempt: number(map, ATTEMPT)?, purpose: purpose(map) }
+                PurchaseKind::Refill { attempt: number(map, ATTEMPT)?, purpose: purpose(map) }
             }
             other => return Err(format!("{KIND}: {other:?}")),
         };
@@ -271,18 +330,28 @@ fn purpose(map: &Metadata) -> RefillPurpose {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::plans::PlanMonths;
 
     #[test]
     fn what_is_written_is_read_again() {
         let on = AgreedTerms::On { threshold: Usd::dollars(5), amount: Usd::dollars(25) };
-        let refill = CreditKind::Refill { attempt: 3, purpose: RefillPurpose::TrialRenewal };
+        let refill = PurchaseKind::Refill { attempt: 3, purpose: RefillPurpose::TrialRenewal };
+        let plan = PlanTerms {
+            plan: "year".parse().unwrap(),
+            months: PlanMonths::Twelve,
+            bonus: "5.01".parse().unwrap(),
+            excludes: ["gpu-h100", "license"].map(|sku| sku.parse().unwrap()).into(),
+        };
+        let for_all = PlanTerms { excludes: BTreeSet::new(), ..plan.clone() };
         for (kind, agreement) in [
-            (CreditKind::TopUp, Some(on)),
+            (PurchaseKind::TopUp, Some(on)),
             (refill, None),
-            (CreditKind::Commit, Some(AgreedTerms::Off)),
+            (PurchaseKind::Commit(plan), Some(AgreedTerms::Off)),
+            (PurchaseKind::Commit(for_all), None),
         ] {
             let account = "acme".parse().unwrap();
-            let purchase = Purchase { account, credit: "25.01".parse().unwrap(), kind, agreement };
+            let credit = "25.01".parse().unwrap();
+            let purchase = Purchase { account, credit, kind, agreement };
             let map = purchase.write();
             assert!(map.iter().all(|(key, _)| key.len() <= 40), "Stripe's limit");
             assert_eq!(Purchase::read(&map), Ok(Some(purchase)));
@@ -293,5 +362,28 @@ mod tests {
         assert_eq!(RefundName::read(&name.write()), Some(name));
         assert_eq!(Purchase::read(&Metadata::new()), Ok(None));
         assert!(Purchase::read(&of_account(&"acme".parse().unwrap())).is_err());
+    }
+
+    #[test]
+    fn a_plan_without_its_terms_is_not_understood() {
+        let plan = PlanTerms {
+            plan: "year".parse().unwrap(),
+            months: PlanMonths::Twelve,
+            bonus: Usd::dollars(5),
+            excludes: BTreeSet::new(),
+        };
+        let whole = Purchase {
+            account: "acme".parse().unwrap(),
+            credit: Usd::dollars(25),
+            kind: PurchaseKind::Commit(plan),
+            agreement: None,
+        };
+        for (name, wrong) in [(PLAN, ""), (MONTHS, "13"), (BONUS, "1.5"), (EXCLUDES, "a#b")] {
+            let mut map = whole.write();
+            map.insert(name.to_owned(), wrong.to_owned());
+            assert!(Purchase::read(&map).is_err(), "{name}");
+            map.remove(name);
+            assert_eq!(Purchase::read(&map).is_err(), name != EXCLUDES, "{name}");
+        }
     }
 }

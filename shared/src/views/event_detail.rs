@@ -13,7 +13,8 @@ pub enum DomainEventDetail {
     /// The account was opened.
     AccountOpened {},
     /// Credit was added. `kind` is the row's [`Change::name`](crate::domain::event::Change::name).
-    CreditAdded { kind: &'static str, amount: String },
+    /// `bonus` is the part of the amount that is free credit. `plan` is a commit plan that was bought.
+    CreditAdded { kind: &'static str, amount: String, bonus: String, plan: Option<String> },
     /// A refund, dispute or correction took credit. `kind` is the row's
     /// [`Change::name`](crate::domain::event::Change::name).
     CreditTaken { kind: &'static str, amount: String },

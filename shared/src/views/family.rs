@@ -12,7 +12,8 @@ mod standing;
 
 use super::event_detail::DomainEventDetail;
 use super::transaction_type::TransactionType;
-use crate::domain::event::{Change, Event};
+use crate::domain::event::{Change, Event, PaymentChange};
+use crate::domain::fund::Fund;
 use crate::domain::ids::PaymentId;
 use crate::domain::money::Usd;
 use crate::domain::row::Row;
@@ -53,8 +54,20 @@ pub(super) fn view_of(change: &Change) -> &dyn FamilyView {
 }
 
 fn credit_added(row: &Row) -> DomainEventDetail {
-    let (kind, amount) = (row.event.change.name(), row.event.amount());
-    DomainEventDetail::CreditAdded { kind, amount: amount.to_string() }
+    let event = &row.event;
+    let of_grants = event.funds.iter().filter(|delta| delta.fund != Fund::Paid);
+    let bonus: Usd = of_grants.map(|delta| delta.amount).sum();
+    let plan = if let Change::Payment(PaymentChange::Credited { plan, .. }) = &event.change {
+        plan.as_ref()
+    } else {
+        None
+    };
+    DomainEventDetail::CreditAdded {
+        kind: event.change.name(),
+        amount: event.amount().to_string(),
+        bonus: bonus.to_string(),
+        plan: plan.map(ToString::to_string),
+    }
 }
 
 fn credit_taken(row: &Row) -> DomainEventDetail {

@@ -216,6 +216,7 @@ mod tests {
             kind,
             credit: named("25"),
             received_cents: 2_500,
+            plan: None,
             also: Vec::new(),
         })
     }

@@ -30,7 +30,13 @@ pub(crate) fn paid(bonus: &str) -> World {
     world
         .command(
             "11:00",
-            Command::Credit { payment: taxed(), kind: CreditKind::TopUp, bonus, also: Vec::new() },
+            Command::Credit {
+                payment: taxed(),
+                kind: CreditKind::TopUp,
+                plan: None,
+                bonus,
+                also: Vec::new(),
+            },
         )
         .unwrap()
         .shown_are_seen();
@@ -216,8 +222,13 @@ fn state_stays_small_however_many_payments_are_taken_back() {
         let time = |minutes: i64| now.plus(60 * minutes).to_string();
         let payment: PaymentId = named(&format!("pi_{number:03}"));
         let of = PaymentFacts { payment: payment.clone(), ..taxed() };
-        let credit =
-            Command::Credit { payment: of, kind: CreditKind::TopUp, bonus: None, also: Vec::new() };
+        let credit = Command::Credit {
+            payment: of,
+            kind: CreditKind::TopUp,
+            plan: None,
+            bonus: None,
+            also: Vec::new(),
+        };
         world.command(&time(0), credit).unwrap();
         let of = PaymentFacts { payment: payment.clone(), ..taxed() };
         let (by, before_it) =

@@ -515,7 +515,7 @@ fn refund_takes_what_holds_keep_of_its_bonus() {
     let payment = PaymentFacts { payment: named("pi_1"), credit: named("5"), received_cents: 500 };
     let bonus = BonusGrant { amount: named("5"), expires_at: at("30T00:00"), excludes: [].into() };
     let (kind, bonus, also) = (CreditKind::TopUp, Some(bonus), Vec::new());
-    let credit = Command::Credit { payment: payment.clone(), kind, bonus, also };
+    let credit = Command::Credit { payment: payment.clone(), kind, plan: None, bonus, also };
     world.command("10:00", credit).unwrap();
     let hold = world.hold("10:01", "7", 10).unwrap();
     let (by, before) = (TakeBack::Refund(named("re_1")), RecordedTotals::default());

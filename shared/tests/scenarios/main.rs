@@ -15,6 +15,7 @@
 
 mod architecture;
 mod budgets;
+mod commit_plans;
 mod deletion;
 mod disputes;
 mod holds;

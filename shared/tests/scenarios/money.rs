@@ -22,7 +22,7 @@ fn taxed(id: &str) -> PaymentFacts {
 }
 
 fn credit(payment: PaymentFacts) -> Command {
-    Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() }
+    Command::Credit { payment, kind: CreditKind::TopUp, plan: None, bonus: None, also: Vec::new() }
 }
 
 fn refund(id: &str, cents: i64) -> Command {
@@ -157,6 +157,7 @@ fn refund_takes_the_bonus_and_its_reversal_returns_it() {
     let command = Command::Credit {
         payment: taxed("pi_a"),
         kind: CreditKind::Commit,
+        plan: None,
         bonus: Some(bonus),
         also: Vec::new(),
     };
@@ -193,6 +194,7 @@ fn expired_bonus_does_not_block_its_payment() {
     let command = Command::Credit {
         payment: taxed("pi_a"),
         kind: CreditKind::Commit,
+        plan: None,
         bonus: Some(bonus),
         also: Vec::new(),
     };
@@ -259,7 +261,13 @@ fn amounts_that_no_payment_can_have_are_refused() {
         world
             .command(
                 "11:00",
-                Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() },
+                Command::Credit {
+                    payment,
+                    kind: CreditKind::TopUp,
+                    plan: None,
+                    bonus: None,
+                    also: Vec::new(),
+                },
             )
             .err()
     };
@@ -271,7 +279,13 @@ fn amounts_that_no_payment_can_have_are_refused() {
     let too_much = world
         .command(
             "11:00",
-            Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() },
+            Command::Credit {
+                payment,
+                kind: CreditKind::TopUp,
+                plan: None,
+                bonus: None,
+                also: Vec::new(),
+            },
         )
         .err();
     assert_eq!(too_much, Some(Refusal::BalanceOverflow));
@@ -280,7 +294,13 @@ fn amounts_that_no_payment_can_have_are_refused() {
     let unpaid = world
         .command(
             "11:00",
-            Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() },
+            Command::Credit {
+                payment,
+                kind: CreditKind::TopUp,
+                plan: None,
+                bonus: None,
+                also: Vec::new(),
+            },
         )
         .err();
     assert_eq!(
@@ -369,7 +389,8 @@ fn withdrawal_of_a_commit_bonus_is_refused() {
         BonusGrant { amount: named("20"), expires_at: at("23T00:00"), excludes: BTreeSet::new() };
     let payment = taxed("pi_a");
     let kind = CreditKind::Commit;
-    let credit = Command::Credit { payment, kind, bonus: Some(bonus), also: Vec::new() };
+    let credit =
+        Command::Credit { payment, kind, plan: None, bonus: Some(bonus), also: Vec::new() };
     world.command("10:00", credit).unwrap();
     let refused = world.command("10:01", withdraw(1)).map(drop);
     assert_eq!(refused, Err(Refusal::GrantNotByStaff { number: 1 }));

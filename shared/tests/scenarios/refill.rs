@@ -375,7 +375,10 @@ fn abandoned_attempt_that_is_paid_is_credited() {
     };
     let payment = tollgate::domain::event::PaymentFacts { payment: named("pi_late"), ..payment };
     world
-        .command("13:02", Command::Credit { payment, kind, bonus: None, also: Vec::new() })
+        .command(
+            "13:02",
+            Command::Credit { payment, kind, plan: None, bonus: None, also: Vec::new() },
+        )
         .unwrap();
     assert_eq!(world.state.balance() - before, named("25"));
 }

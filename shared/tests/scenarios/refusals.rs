@@ -94,8 +94,13 @@ fn an_account_is_opened_once() {
 fn unopened_account_gets_neither_bonus_nor_credit() {
     let world = World::opened();
     let payment = PaymentFacts { payment: named("pi_a"), credit: named("5"), received_cents: 500 };
-    let credit =
-        Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() };
+    let credit = Command::Credit {
+        payment,
+        kind: CreditKind::TopUp,
+        plan: None,
+        bonus: None,
+        also: Vec::new(),
+    };
     let bonus =
         BonusGrant { amount: named("5"), expires_at: at("30T00:00"), excludes: BTreeSet::new() };
     for command in [credit, Command::Grant { bonus, reason: "hi".to_owned() }] {

@@ -225,7 +225,13 @@ impl World {
         let payment = self.payment(amount);
         self.command(
             time,
-            Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() },
+            Command::Credit {
+                payment,
+                kind: CreditKind::TopUp,
+                plan: None,
+                bonus: None,
+                also: Vec::new(),
+            },
         )
         .unwrap()
     }
@@ -234,8 +240,13 @@ impl World {
     pub(crate) fn credit_unsettled(&mut self, time: &str, amount: &str) {
         self.payments += 1;
         let payment = self.payment(amount);
-        let credit =
-            Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() };
+        let credit = Command::Credit {
+            payment,
+            kind: CreditKind::TopUp,
+            plan: None,
+            bonus: None,
+            also: Vec::new(),
+        };
         let cause = self.cause.clone();
         let event = decide(&self.state, &credit, cause, &self.policy, at(time)).unwrap();
         self.append(event);
@@ -408,8 +419,11 @@ impl World {
         self.payments += 1;
         let payment = self.payment(&attempt.amount.to_string());
         let kind = CreditKind::Refill { attempt: attempt.number, purpose: attempt.purpose };
-        self.command(time, Command::Credit { payment, kind, bonus: None, also: Vec::new() })
-            .unwrap()
+        self.command(
+            time,
+            Command::Credit { payment, kind, plan: None, bonus: None, also: Vec::new() },
+        )
+        .unwrap()
     }
 
     pub(crate) fn refill_fails(&mut self, time: &str, decline: RefillDecline) -> &mut World {

@@ -8,9 +8,6 @@ use tollgate::http::problem::ProblemCode;
 
 use crate::faults::CallFault;
 
-/// Rows of commands that no route and no trigger sends yet, see `functions/README.md`.
-const WITHOUT_ROUTE: [&str; 1] = ["commit"];
-
 /// How often rows, refusals, calls and faults were reached.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
@@ -29,14 +26,7 @@ impl Coverage {
     #[must_use]
     pub fn missing_rows(&self) -> BTreeSet<&'static str> {
         let names: BTreeSet<&str> = Change::names().collect();
-        let is_expected = |name: &&str| !WITHOUT_ROUTE.contains(name);
-        names.into_iter().filter(is_expected).filter(|name| !self.has("row", name)).collect()
-    }
-
-    /// Kinds of rows that are said to have no route, and that a run has all the same.
-    #[must_use]
-    pub fn unexpected_rows(&self) -> BTreeSet<&'static str> {
-        WITHOUT_ROUTE.into_iter().filter(|name| self.has("row", name)).collect()
+        names.into_iter().filter(|name| !self.has("row", name)).collect()
     }
 
     /// Codes of refusals that no request got.

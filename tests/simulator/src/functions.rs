@@ -439,7 +439,7 @@ const OF_USAGE: [&str; 3] = ["/v1/usage", "/v1/holds", "/v1/allowance"];
 /// The function that has this route in the template.
 fn function_of(path: &str) -> &'static str {
     let is = |prefix: &str| path.starts_with(prefix);
-    if is("/v1/checkout-sessions") || is("/v1/trial") {
+    if ["/v1/checkout-sessions", "/v1/commit-plans", "/v1/trial"].into_iter().any(is) {
         "checkout"
     } else if is("/v1/stripe/webhook") {
         "stripe-webhook"

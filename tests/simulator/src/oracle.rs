@@ -121,6 +121,7 @@ impl RunBooks {
                 "{account}: Stripe has {received} millionths, and {credited} are credited"
             );
             books.check_ended(stripe, account)?;
+            books.payments.check_sold(stripe).map_err(|why| format!("{account}: {why}"))?;
             books.payments.check_refunds_ended().map_err(|why| format!("{account}: {why}"))?;
             books.events.check(account, published)?;
             books.charges.check(stripe, account)?;

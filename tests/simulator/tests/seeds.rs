@@ -161,7 +161,6 @@ fn seeds_hold_all_rules() {
     println!("{}\n{}", runs.coverage.lock().unwrap(), runs.figures());
     runs.assert_held(at_least);
     let coverage = runs.coverage.lock().unwrap();
-    assert!(coverage.unexpected_rows().is_empty(), "{:?}", coverage.unexpected_rows());
     let finished = runs.finished();
     let faults = runs.faults.load(Ordering::Relaxed);
     assert!(finished < 20 || faults >= finished * FAULTS_A_RUN, "{}", runs.figures());

@@ -34,6 +34,7 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
     ] {
         r.ask(&admin, case, prices, &body).await;
     }
+    offers(r).await;
     r.ask(&admin, "good", "GET /v1/admin/health", null).await;
     let payment = r.world.customer("ada").payment("topup");
     r.ask(&admin, "good", &format!("GET /v1/admin/payments/{payment}"), null).await;
@@ -195,4 +196,49 @@ pub(super) async fn webhooks(r: &mut Recorder<'_>) {
         r.ask_with(&anybody, case, webhook, &headers, &json!(delivery.body)).await;
     }
     r.world.no_faults();
+}
+
+/// Commit plans, set by staff and bought by a customer.
+async fn offers(r: &mut Recorder<'_>) {
+    let (admin, null) = (r.world.operator.clone(), &Value::Null);
+    let (get, put) = ("GET /v1/admin/commit-offers", "PUT /v1/admin/commit-offers");
+    let offers = |version: u64, offers: Value| json!({"version": version, "offers": offers, "reason": "a test"});
+    let year = |name: &str, value: Value| {
+        let mut offer = json!({"id": "year", "months": 12, "price": "1200.00", "bonus": "240.00"});
+        offer[name] = value;
+        offer
+    };
+    let good = offers(0, json!([year("excludes", json!(["vm-large"]))]));
+    r.ask(&admin, "nothing offered", get, null).await;
+    r.ask(&admin, "good", put, &good).await;
+    r.ask(&admin, "changed meanwhile", put, &good).await;
+    for (case, offer) in [
+        ("for five months", year("months", json!(5))),
+        ("no price", year("price", json!("much"))),
+        ("a price too large", year("price", json!("500000.01"))),
+        ("a bonus above the price", year("bonus", json!("1200.01"))),
+        ("two bonuses", year("bonus_percent", json!(20))),
+        ("an unknown SKU", year("excludes", json!(["vm-lager"]))),
+        ("an id that is no path", year("id", json!(".."))),
+        (
+            "never available",
+            json!({"id": "year", "months": 12, "price": "1200.00", "bonus": "240.00",
+            "available_from": "2026-12-01T00:00:00Z", "available_until": "2026-12-01T00:00:00Z"}),
+        ),
+    ] {
+        r.ask(&admin, case, put, &offers(1, json!([offer]))).await;
+    }
+    let twice = json!([year("months", json!(3)), year("months", json!(6))]);
+    r.ask(&admin, "named twice", put, &offers(1, twice)).await;
+    r.ask(&admin, "good", get, null).await;
+    r.ask(&admin, "no such version", &format!("{get}?version=2"), null).await;
+    let (ada, buy) = (r.api("ada", ""), "POST /v1/commit-plans/year/checkout");
+    r.ask(&ada, "good", "GET /v1/commit-plans", null).await;
+    let version = json!({"version": 1});
+    r.ask(&ada, "good", buy, &version).await;
+    let threshold = json!({"enabled": true, "threshold": "10000.01"});
+    let wish = json!({"version": 1, "auto_refill": threshold});
+    r.ask(&ada, "a threshold too large", buy, &wish).await;
+    r.ask(&ada, "offers changed", buy, &json!({"version": 2})).await;
+    r.ask(&ada, "not offered", "POST /v1/commit-plans/decade/checkout", &version).await;
 }

@@ -1,17 +1,17 @@
 /** The form that adds credit, with the amount and the auto-refill terms. */
 
 import { write } from '../api.js';
-import { isRefillOnAtFirst, readRefill } from '../account.js';
 import { rememberSession } from '../checkout.js';
 import { noteReference } from '../references.js';
-import { fill, h } from '../dom.js';
+import { h } from '../dom.js';
 import * as money from '../money.js';
-import { button, busy, card, field, leaveFor, link, outlet, toggle } from '../ui.js';
+import { button, busy, card, field, leaveFor, link, outlet } from '../ui.js';
+import { plansLink, readPlans } from './plans.js';
+import { refillLine } from './refill-line.js';
 
 const PRESETS = ['5', '25', '100'];
-const REFILL_AMOUNT = '25.00';
 
-export function addCredit(context) {
+export function addCredit(context, shared) {
   // The operator's limits. The server has the last word, and its answer replaces them.
   const limits = { ...context.config.topup };
   const isAllowed = (each) => money.isWithin(each, limits);
@@ -45,7 +45,7 @@ export function addCredit(context) {
     }),
     { prefix: '$' },
   );
-  const refill = refillLine(context.config);
+  const refill = refillLine(shared, 'refill-switch');
   const go = button('Continue to payment', null, { kind: 'primary wide', testid: 'continue', type: 'submit' });
   const form = h(
     'form',
@@ -62,6 +62,13 @@ export function addCredit(context) {
     ),
   );
   choose(amount);
+  let plans = [];
+  readPlans().then(
+    ({ plans: found }) => {
+      plans = found;
+    },
+    () => {},
+  );
   // The form cannot be submitted before the auto-refill terms are shown.
   go.setAttribute('aria-busy', 'true');
   refill.ready.then(() => go.removeAttribute('aria-busy'));
@@ -84,10 +91,17 @@ export function addCredit(context) {
     return show();
   }
 
-  /** Larger amounts are for sales. */
+  /** Larger amounts are for plans and for sales. */
   function larger(entered) {
     const isLarger = entered && money.compare(entered, limits.max) > 0;
-    return isLarger ? [' ', link('Contact sales', '#help/larger', { testid: 'larger' }), ' for a larger amount.'] : [];
+    if (!isLarger) return [];
+    const plan = plansLink(plans);
+    return [
+      ' For a larger amount, ',
+      plan && [plan, ' or '],
+      link(plan ? 'contact sales' : 'Contact sales', '#help/larger', { testid: 'larger' }),
+      '.',
+    ];
   }
 
   function show() {
@@ -95,7 +109,7 @@ export function addCredit(context) {
       preset.setAttribute('aria-pressed', String(custom.input.value === '' && amount === `${offered[index]}.00`)),
     );
     go.lastChild.textContent = amount ? `Continue with ${money.exact(amount)}` : 'Continue to payment';
-    refill.forTopup(amount);
+    refill.forPrice(amount);
   }
 
   async function submit(event) {
@@ -129,83 +143,5 @@ export function addCredit(context) {
     } else {
       problems.show(problem);
     }
-  }
-}
-
-/**
- * The auto-refill line. Its text is exactly what the customer agrees to. It starts with the current agreement. For a
- * customer who never decided, it starts as the operator chose.
- */
-function refillLine(config) {
-  const { refill: limits } = config;
-  const text = h('span');
-  const { input, element } = toggle(text, false, { testid: 'refill-switch', id: 'refill-switch' });
-  const usual = money.closest(REFILL_AMOUNT, limits);
-  let terms = { threshold: '5.00', amount: usual };
-  let agreed = null;
-  let topup = null;
-  let isKnown = false;
-  const show = () => {
-    if (!agreed && topup) terms = { threshold: money.defaultThreshold(topup), amount: usual };
-    const card = agreed?.charged_card ? 'your saved card' : 'this card';
-    if (agreed?.mode === 'to_target') {
-      text.textContent = `Bring your balance to ${money.exact(agreed.target)} from your saved card when it falls below ${money.exact(agreed.threshold)}`;
-      return;
-    }
-    text.textContent = `Add ${money.exact(terms.amount)} from ${card} when your balance falls below ${money.exact(terms.threshold)}`;
-  };
-  show();
-  const line = h(
-    'div',
-    { class: 'refill-line' },
-    element,
-    h(
-      'p',
-      { class: 'hint indented' },
-      'You can change this or turn it off at any time under ',
-      link('Auto-refill', '#refill'),
-      '.',
-    ),
-  );
-  line.setAttribute('aria-busy', 'true');
-  const ready = start().finally(() => line.removeAttribute('aria-busy'));
-  return {
-    element: line,
-    forTopup: (amount) => {
-      topup = amount ?? topup;
-      show();
-    },
-    /** Undefined if the settings could not be read. The current agreement then stays unchanged. */
-    agreed: () => {
-      if (!isKnown) return undefined;
-      if (!input.checked) return { enabled: false };
-      // A payment page knows amounts only. The agreement stays as it is.
-      return agreed?.mode === 'to_target' ? undefined : { enabled: true, ...terms };
-    },
-    ready,
-  };
-
-  async function start() {
-    try {
-      const settings = await readRefill();
-      const isOn = await isRefillOnAtFirst(settings, config);
-      if (settings.enabled) {
-        agreed = settings;
-        terms = { threshold: settings.threshold, amount: settings.amount };
-      }
-      input.checked = isOn;
-      isKnown = true;
-    } catch {
-      // A switch that may contradict the current agreement is worse than no switch.
-      fill(
-        line,
-        h(
-          'p',
-          { class: 'hint' },
-          'Your auto-refill settings could not be loaded. This top-up does not change them.',
-        ),
-      );
-    }
-    show();
   }
 }

@@ -8,7 +8,9 @@ import * as money from '../money.js';
 import { daysAgo, duration, secondsUntil, shown, time } from '../time.js';
 import { announce, card, empty, failure, link, loading, perHour, row, skeleton, table } from '../ui.js';
 import { addCredit } from './add-credit.js';
+import { plans } from './plans.js';
 import { isRefillReady, refillNotice } from './refill.js';
+import { refillChoice } from './refill-line.js';
 import { amountCell, typeName } from './transactions.js';
 import { trial } from './trial.js';
 
@@ -21,6 +23,8 @@ export const title = 'Balance';
 export function view(host, context) {
   const now = h('div', { class: 'balance-now' }, skeleton(3));
   const refill = h('div', { role: 'status' });
+  // Both forms show the same choice.
+  const refillTerms = refillChoice(context.config);
   fill(
     host,
     refill,
@@ -29,10 +33,11 @@ export function view(host, context) {
       'div',
       { class: 'split' },
       card('Current balance', { id: 'balance-card', testid: 'balance-card' }, now),
-      whileOpen(addCredit(context), context.signal),
+      whileOpen(addCredit(context, refillTerms), context.signal),
       history(),
       recent(),
     ),
+    whileOpen(plans(context, refillTerms), context.signal),
   );
 
   let before = null;

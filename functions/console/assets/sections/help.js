@@ -5,6 +5,7 @@ import { fill, h } from '../dom.js';
 import * as money from '../money.js';
 import { references } from '../references.js';
 import { button, card, contact, copyText, link, loading } from '../ui.js';
+import { readPlans } from './plans.js';
 
 export const title = 'Help';
 
@@ -68,6 +69,11 @@ function support({ operator_contact: operator }, details) {
 function answers({ operator_contact: operator, topup }) {
   const max = money.exact(topup.max);
   const sales = operator ? [contact(operator, 'Contact sales', { subject: `Top-up above ${max}`, testid: 'contact-sales' })] : [];
+  const plans = h('span');
+  readPlans().then(
+    ({ plans: found }) => found.length > 0 && fill(plans, link('Commit plans', '#plans', { kind: 'button small', testid: 'help-plans' })),
+    () => {},
+  );
   const questions = {
     declined: [
       'My card was declined',
@@ -82,6 +88,7 @@ function answers({ operator_contact: operator, topup }) {
     larger: [
       `I need more than ${max} at once`,
       `A top-up is at most ${max}. For a larger amount, contact our sales team.`,
+      plans,
       ...sales,
     ],
     missing: [

@@ -18,6 +18,7 @@ const COLUMNS = [
   { label: 'Documents', class: 'num col-after' },
 ];
 const STATUS = { paid: 'ok', open: 'warn', void: '', uncollectible: 'bad', refunded: 'info' };
+const KINDS = { topup: 'Top-up', auto_refill: 'Auto-refill', commit: 'Commit plan' };
 
 export function view(host) {
   const place = h('div', { testid: 'invoices' });
@@ -44,7 +45,7 @@ function invoice(item) {
     [
       time(item.date, 'date'),
       item.number ?? h('span', { class: 'hint' }, 'Receipt'),
-      item.kind === 'auto_refill' ? 'Auto-refill' : 'Top-up',
+      KINDS[item.kind],
       item.status ? pill(item.status[0].toUpperCase() + item.status.slice(1), STATUS[item.status] ?? '') : null,
       h('span', {}, money.exact(item.amount), wentBack(item.refunded, 'refunded'), wentBack(item.charged_back, 'charged back')),
       h(

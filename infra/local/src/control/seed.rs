@@ -1,5 +1,5 @@
-//! The content of a new local cloud, so that there is something to try: a price list, and a project
-//! of one account.
+//! The content of a new local cloud, so that there is something to try: a price list, two commit
+//! plans, and a project of one account.
 //!
 //! It is made through the API, as an operator and a customer would. Existing content stays.
 
@@ -29,7 +29,7 @@ pub struct Seed {
     pub project: String,
 }
 
-/// Creates the missing prices and project.
+/// Creates the missing prices, plans and project.
 ///
 /// # Errors
 ///
@@ -45,6 +45,10 @@ pub async fn plant(cloud: &Cloud) -> Result<Seed, String> {
     if listed["prices"].as_array().is_none_or(Vec::is_empty) {
         operator.write("PUT", "/v1/admin/prices", &json!({"prices": prices()})).await?.success()?;
     }
+    let path = "/v1/admin/commit-offers";
+    if operator.get(path).await?.success()?["version"] == 0 {
+        operator.write("PUT", path, &commit_offers()).await?.success()?;
+    }
     let customer = api.with_token(token(ACCOUNT, None)?);
     let listed = customer.get("/v1/projects?limit=1").await?.success()?;
     let project = match listed["items"].get(0) {
@@ -54,6 +58,15 @@ pub async fn plant(cloud: &Cloud) -> Result<Seed, String> {
         }
     };
     Ok(Seed { project: project["id"].as_str().unwrap_or_default().to_owned() })
+}
+
+/// As `PUT /v1/admin/commit-offers` takes them.
+fn commit_offers() -> Value {
+    let half = json!({"id": "half", "months": 6, "price": "600.00", "bonus_percent": 10});
+    let year = json!({
+        "id": "year", "months": 12, "price": "1200.00", "bonus_percent": 20, "excludes": ["vm-gpu"],
+    });
+    json!({"version": 0, "offers": [half, year], "reason": "to try"})
 }
 
 /// [`PRICES`], as `PUT /v1/admin/prices` takes them.

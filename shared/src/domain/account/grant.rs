@@ -8,6 +8,10 @@ use crate::domain::ids::{PaymentId, Sku};
 use crate::domain::money::Usd;
 use crate::domain::timestamp::Timestamp;
 
+/// The maximum number of grants of an account that have not expired. Every row of the account stores
+/// them.
+pub const GRANTS_MAX: usize = 20;
+
 /// Free credit with an expiry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {

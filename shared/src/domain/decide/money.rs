@@ -13,7 +13,7 @@ use crate::domain::event::{
     TakeBack,
 };
 use crate::domain::funds::{Fund, FundDelta};
-use crate::domain::ids::{DisputeId, PaymentId};
+use crate::domain::ids::{DisputeId, PaymentId, PlanId};
 use crate::domain::money::Usd;
 use crate::domain::payment_records::{RecordedTotals, TakenTotals};
 use crate::domain::policy::{Policy, check_cents};
@@ -23,6 +23,8 @@ use crate::domain::timestamp::Timestamp;
 
 /// The first format in which a grant says when it was given.
 const GIVEN_AT_KNOWN: RowFormat = RowFormat::new(6);
+/// The first format that says which plan was bought.
+const PLAN_KNOWN: RowFormat = RowFormat::new(6);
 /// The first format in which staff take back bonuses.
 const WITHDRAWN_KNOWN: RowFormat = RowFormat::new(6);
 /// The first format that knows accounts with an opening balance.
@@ -32,7 +34,7 @@ pub(super) fn credit(
     state: &AccountState,
     payment: &PaymentFacts,
     kind: CreditKind,
-    bonus: Option<&BonusGrant>,
+    (plan, bonus): (Option<&PlanId>, Option<&BonusGrant>),
     also: &[PaymentId],
     policy: &Policy,
     now: Timestamp,
@@ -58,6 +60,7 @@ pub(super) fn credit(
         received_cents: payment.received_cents,
         // Format 3 knows one payment only.
         also: if policy.row_format >= RowFormat::new(4) { also.to_vec() } else { Vec::new() },
+        plan: plan.filter(|_| policy.row_format >= PLAN_KNOWN).cloned(),
     };
     Ok(DecisionOutcome::granting(change, grants, funds))
 }
@@ -90,6 +93,7 @@ pub(super) fn grant(
     now: Timestamp,
 ) -> Result<DecisionOutcome, Refusal> {
     check_bonus(bonus, now)?;
+    state.check_another_grant(now)?;
     let reason = check_reason(reason)?;
     let grant = new_grant(state, GrantKind::Bonus, bonus, policy, now);
     let number = grant.number;
@@ -168,7 +172,10 @@ pub fn check_import(
     if credit.is_negative() {
         return Err(Refusal::AmountNotPositive);
     }
-    bonus.iter().try_for_each(|bonus| check_bonus(bonus, now))?;
+    if let Some(bonus) = bonus {
+        check_bonus(bonus, now)?;
+        state.check_another_grant(now)?;
+    }
     if policy.row_format < IMPORTS_KNOWN {
         return Err(Refusal::ImportsNotYet);
     }

@@ -8,7 +8,7 @@ use crate::domain::account::{
     RefillPurpose, TakenBack, TrialPhase,
 };
 use crate::domain::defaults::is_default;
-use crate::domain::ids::{AccountId, DisputeId, FraudWarningId, PaymentId, RefundId};
+use crate::domain::ids::{AccountId, DisputeId, FraudWarningId, PaymentId, PlanId, RefundId};
 use crate::domain::money::{Rate, Usd};
 use crate::domain::names::variant_names;
 use crate::domain::payment_records::{RecordedChange, TakenTotals};
@@ -31,6 +31,9 @@ pub enum PaymentChange {
         /// The invoice that was paid, and its further payments. Empty in rows of formats before 4.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         also: Vec<PaymentId>,
+        /// The commit plan that was bought. `None` for other payments, and in rows of formats before 6.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<PlanId>,
     },
     /// A delayed payment started.
     PaymentPending(PendingPayment),

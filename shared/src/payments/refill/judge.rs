@@ -1,13 +1,13 @@
 //! How far an attempt came, by what Stripe has of it, and what follows.
 
 use crate::domain::account::RefillAttempt;
-use crate::domain::event::{CreditKind, RefillDecline};
+use crate::domain::event::RefillDecline;
 use crate::domain::ids::AccountId;
 use crate::domain::timestamp::HOUR;
 use crate::payments::decline::{self, DeclineClass};
 use crate::payments::refill::{Age, RefillStep, declined_of, intent, open, stuck};
 use crate::payments::{PaymentError, Payments};
-use crate::stripe::metadata::Purchase;
+use crate::stripe::metadata::{Purchase, PurchaseKind};
 use crate::stripe::objects::StripeInvoice;
 use crate::stripe::{DeclinedCharge, StripeError};
 
@@ -200,7 +200,7 @@ impl Payments<'_> {
         let is_ours = |invoice: &&StripeInvoice| {
             let purchase = Purchase::read(&invoice.metadata).ok().flatten();
             purchase.is_some_and(|purchase| {
-                let of_attempt = matches!(purchase.kind, CreditKind::Refill { attempt: n, .. } if n == attempt.number);
+                let of_attempt = matches!(purchase.kind, PurchaseKind::Refill { attempt: n, .. } if n == attempt.number);
                 purchase.account == *account && of_attempt
             }) && settings.is_own(&invoice.metadata)
         };

@@ -1,7 +1,6 @@
 use super::{FamilyView, credit_added, credit_taken};
 use crate::domain::account::DisputePhase;
 use crate::domain::event::{CreditKind, Event, PaymentChange, PendingEnd, TakeBack};
-use crate::domain::funds::Fund;
 use crate::domain::ids::PaymentId;
 use crate::domain::money::Usd;
 use crate::domain::row::Row;
@@ -137,8 +136,7 @@ impl FamilyView for PaymentChange {
 }
 
 fn commit(event: &Event, credit: Usd) -> String {
-    let bonus: Usd =
-        event.funds.iter().filter(|delta| delta.fund != Fund::Paid).map(|delta| delta.amount).sum();
+    let bonus: Usd = event.grants.iter().map(|grant| grant.amount).sum();
     if bonus.is_zero() {
         format!("Commit plan ${credit}")
     } else {

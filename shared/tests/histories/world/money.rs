@@ -69,8 +69,10 @@ impl World {
                         )
                     }
                 };
-                let refusal = self
-                    .command(&Command::Credit { payment, kind, bonus, also: Vec::new() }, asked)?;
+                let refusal = self.command(
+                    &Command::Credit { payment, kind, plan: None, bonus, also: Vec::new() },
+                    asked,
+                )?;
                 ensure!(refusal.is_none(), "a confirmed payment is refused: {refusal:?}");
                 Ok(refusal)
             }

@@ -161,6 +161,7 @@ impl World {
                     &Command::Credit {
                         payment,
                         kind: CreditKind::TopUp,
+                        plan: None,
                         bonus: None,
                         also: Vec::new(),
                     },

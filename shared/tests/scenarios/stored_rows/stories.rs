@@ -59,6 +59,7 @@ pub(super) fn all() -> Vec<World> {
         imported(),
         budgets(),
         withdrawn(),
+        plan_bought(),
     ]
 }
 
@@ -98,7 +99,7 @@ fn taxed(payment: &str, credit: &str, received_cents: i64) -> PaymentFacts {
 }
 
 fn top_up(payment: PaymentFacts) -> Command {
-    Command::Credit { payment, kind: CreditKind::TopUp, bonus: None, also: Vec::new() }
+    Command::Credit { payment, kind: CreditKind::TopUp, plan: None, bonus: None, also: Vec::new() }
 }
 
 fn pending(payment: &str, expires: &str) -> Command {
@@ -141,7 +142,13 @@ fn change_dispute(world: &mut World, time: &str, phase: DisputePhase) {
 fn commit_plan(payment: PaymentFacts, bonus: &str) -> Command {
     let excludes = BTreeSet::from([named("domain"), named("tokens")]);
     let bonus = BonusGrant { amount: named(bonus), expires_at: at("12-22T00:00"), excludes };
-    Command::Credit { payment, kind: CreditKind::Commit, bonus: Some(bonus), also: Vec::new() }
+    Command::Credit {
+        payment,
+        kind: CreditKind::Commit,
+        plan: None,
+        bonus: Some(bonus),
+        also: Vec::new(),
+    }
 }
 
 /// Money in, now and later.
@@ -759,7 +766,7 @@ fn refill_never_confirmed() -> World {
     let payment = taxed("pi_part_1", "25", 2_500);
     let also = vec![named("in_1"), named("pi_part_2")];
     let kind = CreditKind::TopUp;
-    stripe(w, "23T15:00", Command::Credit { payment, kind, bonus: None, also });
+    stripe(w, "23T15:00", Command::Credit { payment, kind, plan: None, bonus: None, also });
     world
 }
 
@@ -827,5 +834,27 @@ fn by_staff() -> World {
     let reason = || "a test".to_owned();
     by_staff_member(w, "10:05", Some("bonus:k1"), Command::Grant { bonus, reason: reason() });
     by_staff_member(w, "10:06", None, Command::Freeze { reason: reason() });
+    world
+}
+
+/// A commit plan that the row names, and half of its payment back.
+fn plan_bought() -> World {
+    let mut world = World::opened_as("plan_bought");
+    let w = &mut world;
+    let excludes = BTreeSet::from([named("domain")]);
+    let bonus =
+        BonusGrant { amount: named("20"), expires_at: at("2027-11-22T10:00:30Z"), excludes };
+    let payment = || taxed("pi_plan", "100", 11_900);
+    let plan = Command::Credit {
+        payment: payment(),
+        kind: CreditKind::Commit,
+        plan: Some(named("year")),
+        bonus: Some(bonus),
+        also: Vec::new(),
+    };
+    stripe(w, "10:00:30", plan);
+    w.start("12:00", "a", "vm100").unwrap();
+    let (by, before) = (TakeBack::Refund(named("re_half")), RecordedTotals::default());
+    stripe(w, "12:10", Command::TakeBack { by, of: payment(), cents: 5_950, before });
     world
 }

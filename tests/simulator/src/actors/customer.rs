@@ -67,6 +67,8 @@ pub enum CustomerAction {
     ChangeBudget,
     Look,
     MakeMistake,
+    /// Buys a commit plan, if one is offered.
+    BuyPlan,
     /// Starts a trial, mostly in vain.
     StartTrial,
     /// Closes the account, if nothing is left. Seldom.
@@ -79,7 +81,7 @@ pub enum CustomerAction {
 
 impl CustomerAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 24] = [
+    pub const USUAL: [(u32, Self); 25] = [
         (4, Self::AddCreditWithRefill),
         (2, Self::SwitchRefillOn),
         (1, Self::SwitchRefillOff),
@@ -100,6 +102,7 @@ impl CustomerAction {
         (2, Self::ChangeBudget),
         (3, Self::Look),
         (1, Self::MakeMistake),
+        (2, Self::BuyPlan),
         (1, Self::StartTrial),
         (1, Self::Close),
         (1, Self::ReplaceCards),
@@ -123,7 +126,7 @@ const SCRIPT_MAX: u64 = 8;
 /// How far apart the things are that happen at a full hour, in milliseconds.
 const APART_MILLISECONDS: u64 = 500;
 /// What is read, in any order.
-const READ: [&str; 12] = [
+const READ: [&str; 13] = [
     "/v1/budgets",
     "/v1/balance",
     "/v1/balance/history",
@@ -135,6 +138,7 @@ const READ: [&str; 12] = [
     "/v1/payment-methods",
     "/v1/invoices",
     "/v1/trial",
+    "/v1/commit-plans",
     "/v1/prices",
 ];
 /// What makes a customer pay by hand.
@@ -278,6 +282,7 @@ impl SimulatedCustomer {
                 self.ask("PUT", "/v1/account/restart-policy", &[], &choice).await;
             }
             CustomerAction::ChangeBudget => self.change_budget().await,
+            CustomerAction::BuyPlan => self.buy_plan().await,
             CustomerAction::StartTrial => self.start_trial().await,
             CustomerAction::Close => self.close().await,
             CustomerAction::MakeMistake => self.make_mistake().await,
@@ -346,9 +351,27 @@ impl SimulatedCustomer {
         if let Some(terms) = terms {
             wish["auto_refill"] = terms;
         }
-        let Some(page) = self.ask("POST", "/v1/checkout-sessions", &[], &wish).await else {
-            return;
-        };
+        let page = self.ask("POST", "/v1/checkout-sessions", &[], &wish).await;
+        self.pay_at(page).await;
+    }
+
+    /// Any plan, whether or not it is offered, and sometimes of older offers.
+    async fn buy_plan(&self) {
+        let plan = [("plan", *self.chance.pick(&["half", "quarter"]))];
+        let Some(shown) = self.read("/v1/commit-plans").await else { return };
+        let version =
+            if self.chance.happens(50) { json!(1) } else { shown.body["version"].clone() };
+        let mut wish = json!({"version": version});
+        if self.chance.happens(300) {
+            wish["auto_refill"] = self.terms();
+        }
+        let page = self.ask("POST", "/v1/commit-plans/{plan}/checkout", &plan, &wish).await;
+        self.pay_at(page).await;
+    }
+
+    /// Pays at a page, leaves it, or cancels it.
+    async fn pay_at(&self, page: Option<Answered>) {
+        let Some(page) = page else { return };
         let (Some(id), Some(url)) = (page.body["id"].as_str(), page.body["url"].as_str()) else {
             return;
         };

@@ -32,11 +32,12 @@ pub enum StaffAction {
     Recover,
     Refund,
     Import,
+    OfferPlans,
 }
 
 impl StaffAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 14] = [
+    pub const USUAL: [(u32, Self); 15] = [
         (3, Self::WithdrawBonus),
         (2, Self::Correction),
         (2, Self::Freeze),
@@ -51,6 +52,7 @@ impl StaffAction {
         (4, Self::Recover),
         (3, Self::Refund),
         (1, Self::Import),
+        (3, Self::OfferPlans),
     ];
 }
 
@@ -126,6 +128,7 @@ impl SimulatedStaff {
             StaffAction::Recover => self.recover().await,
             StaffAction::Refund => self.refund().await,
             StaffAction::Import => self.import().await,
+            StaffAction::OfferPlans => self.offer_plans().await,
         }
     }
 
@@ -177,6 +180,22 @@ impl SimulatedStaff {
         }
         let body = json!({"accounts": [entry]});
         self.ask("POST", "/v1/admin/accounts", &[("?issuer", TOKEN_ISSUER)], &body).await;
+    }
+
+    /// Other plans than before, or none. Sometimes without a look at what is offered.
+    async fn offer_plans(&self) {
+        let path = "/v1/admin/commit-offers";
+        let shown = self.ask("GET", path, &[], &Value::Null).await;
+        let version = shown.map_or(Value::Null, |shown| shown.body["version"].clone());
+        let version = if self.chance.happens(100) { json!(0) } else { version };
+        let percent = self.chance.pick(&[15, 10]);
+        let mut offers = vec![
+            json!({"id": "half", "months": 6, "price": "60.00", "bonus_percent": percent, "excludes": ["gpu"]}),
+            json!({"id": "quarter", "months": 3, "price": "30.00", "bonus": "4.31"}),
+        ];
+        offers.truncate(*self.chance.pick(&[0, 1, 2, 2]));
+        let body = json!({"version": version, "offers": offers, "reason": "simulated"});
+        self.ask("PUT", path, &[], &body).await;
     }
 
     async fn look(&self) {

@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use time::UtcDateTime;
 
 use super::amounts::{Micros, divide, micros, of_cents, share_of};
 use super::ensure;
 use super::funds::FundBooks;
 use super::row::{BookedRow, FundMove, FundMoves, FundNumber, PAID, array};
+use super::stripe::StripeBooks;
 
 #[derive(Clone, Debug, Default)]
 pub struct PaymentBooks {
     payments: BTreeMap<String, PaymentBook>,
     /// What each refund or dispute took, with the payment.
     takes: BTreeMap<String, TakenPart>,
+    /// Payments by hand, by their ID.
+    sold: BTreeMap<String, SoldCredit>,
     /// The rows of refunds by staff that have not ended.
     open_refunds: Vec<u64>,
 }
@@ -24,6 +28,50 @@ struct PaymentBook {
     received_cents: i64,
     taken_cents: i64,
     taken: Micros,
+}
+
+/// What was credited for a payment by hand.
+#[derive(Clone, Debug)]
+struct SoldCredit {
+    kind: String,
+    at: i64,
+    credit: Micros,
+    /// As the row has it. Older writers leave it out.
+    plan: Value,
+    bonus: Option<Value>,
+}
+
+/// A commit plan that staff offer here at some time.
+struct Offer {
+    plan: &'static str,
+    price_cents: i64,
+    bonus_cents: &'static str,
+    months: i64,
+    excludes: &'static [&'static str],
+}
+
+const OFFERS: [Offer; 3] = [
+    Offer { plan: "half", price_cents: 6_000, bonus_cents: "900", months: 6, excludes: &["gpu"] },
+    Offer { plan: "half", price_cents: 6_000, bonus_cents: "600", months: 6, excludes: &["gpu"] },
+    Offer { plan: "quarter", price_cents: 3_000, bonus_cents: "431", months: 3, excludes: &[] },
+];
+
+impl SoldCredit {
+    fn check(&self, offer: &Offer) -> Result<(), String> {
+        let grant = self.bonus.as_ref().ok_or("a plan without a bonus")?;
+        let cents = |text: &str| text.parse().map(of_cents).unwrap_or_default();
+        ensure!(self.credit == of_cents(offer.price_cents), "{self:?} has another price");
+        ensure!(self.plan.is_null() || self.plan == offer.plan, "{self:?} is another plan");
+        ensure!(micros(&grant["a"])? == cents(offer.bonus_cents), "{self:?} has another bonus");
+        let excludes: Vec<&str> = array(&grant["e"]).iter().filter_map(Value::as_str).collect();
+        ensure!(excludes == offer.excludes, "{self:?} excludes something else");
+        let until = months_later(self.at, offer.months)?;
+        let ends_at = grant["x"].as_i64().unwrap_or_default();
+        // It ends at a full hour, and the clocks of two services are apart.
+        let is_right = (until - 60..until + 3_660).contains(&ends_at) && ends_at % 3_600 == 0;
+        ensure!(is_right, "the bonus ends at {ends_at}, not after {until}: {self:?}");
+        Ok(())
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -40,6 +88,19 @@ impl PaymentBook {
     fn credit_of(&self, cents: i64) -> Micros {
         share_of(self.credit, cents.clamp(0, self.received_cents), self.received_cents)
     }
+}
+
+/// The same time of the same day of a later month, or of its last day.
+fn months_later(at: i64, months: i64) -> Result<i64, String> {
+    let from = UtcDateTime::from_unix_timestamp(at).map_err(|error| error.to_string())?;
+    let month = i64::from(from.year()) * 12 + i64::from(u8::from(from.month())) - 1 + months;
+    let year = i32::try_from(month / 12).map_err(|error| error.to_string())?;
+    let month = u8::try_from(month % 12 + 1).map_err(|error| error.to_string())?;
+    let month = time::Month::try_from(month).map_err(|error| error.to_string())?;
+    let day = from.day().min(month.length(year));
+    let date = time::Date::from_calendar_date(year, month, day);
+    let date = date.map_err(|error| error.to_string())?;
+    Ok(UtcDateTime::new(date, from.time()).unix_timestamp())
 }
 
 /// A move of money that was not spent on time.
@@ -120,6 +181,29 @@ impl PaymentBooks {
         Ok(())
     }
 
+    /// A plan brought the bonus that was on offer and sold, for as long, and nothing else brought one.
+    ///
+    /// # Errors
+    /// The rule that is broken, as text.
+    pub fn check_sold(&self, stripe: &StripeBooks<'_>) -> Result<(), String> {
+        for (payment, sold) in &self.sold {
+            // An invoice that was paid outside of Stripe has no payment there.
+            let Some(paid) = stripe.object("payment_intent", payment) else { continue };
+            let terms = &paid["metadata"];
+            let expected = if sold.kind == "commit" { "plan" } else { "topup" };
+            ensure!(terms["tollgate_kind"] == expected, "{payment} is {sold:?}: {terms}");
+            if sold.kind == "commit" {
+                let (plan, bonus) = (&terms["tollgate_plan"], &terms["tollgate_bonus_cents"]);
+                let is_it = |offer: &&Offer| offer.plan == *plan && offer.bonus_cents == *bonus;
+                let offer = OFFERS.iter().find(is_it);
+                sold.check(offer.ok_or_else(|| format!("{payment} is no offer: {terms}"))?)?;
+            } else {
+                ensure!(sold.bonus.is_none(), "{payment} brought a bonus");
+            }
+        }
+        Ok(())
+    }
+
     fn credit(&mut self, row: &BookedRow) -> Result<FundMoves, String> {
         let credit = micros(&row.change["credit"])?;
         let received_cents = cents(&row.change["received_cents"])?;
@@ -134,6 +218,18 @@ impl PaymentBooks {
             ensure!(is_of_it, "a payment brings a grant that is not its own");
             let number = grant["n"].as_u64().and_then(|number| FundNumber::try_from(number).ok());
             moves.insert(number.unwrap_or_default(), plain(micros(&grant["a"])?));
+        }
+        if row.kind != "auto_refill" {
+            let grants = array(&row.event["g"]);
+            ensure!(grants.len() < 2, "a payment brings {} grants", grants.len());
+            let sold = SoldCredit {
+                kind: row.kind.clone(),
+                at: row.at,
+                credit,
+                plan: row.change["plan"].clone(),
+                bonus: grants.first().cloned(),
+            };
+            self.sold.insert(id, sold);
         }
         Ok(moves)
     }

@@ -71,8 +71,8 @@ impl EventBooks {
 fn events_of(kind: &str) -> &'static [&'static str] {
     match kind {
         "opened" => &["AccountOpened"],
-        "topup" | "auto_refill" | "bonus" | "imported" | "refund_reversed" | "refund_failed"
-        | "dispute_reversed" => &["CreditAdded"],
+        "topup" | "auto_refill" | "commit" | "bonus" | "imported" | "refund_reversed"
+        | "refund_failed" | "dispute_reversed" => &["CreditAdded"],
         "refund" | "refund_pending" | "dispute" | "bonus_withdrawn" => &["CreditTaken"],
         "correction" => &["CreditAdded", "CreditTaken"],
         "expired" => &["CreditExpired"],

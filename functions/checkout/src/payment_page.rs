@@ -1,11 +1,11 @@
-//! `POST /v1/checkout-sessions`.
+//! The payment page of a purchase: of a top-up, or of a commit plan.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tollgate::domain::account::{AccountState, RefillAgreement, Standing};
-use tollgate::domain::event::CreditKind;
 use tollgate::domain::ids::{AccountId, CustomerId};
 use tollgate::domain::money::Usd;
+use tollgate::domain::plans::CommitOffer;
+use tollgate::domain::policy::Policy;
 use tollgate::domain::profile::EmailAddress;
 use tollgate::domain::refusal::Refusal;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
@@ -17,7 +17,7 @@ use tollgate::payments::{PagePlace, Payments};
 use tollgate::store::{RecordOutcome, StoreError};
 use tollgate::stripe::calls::NewSession;
 use tollgate::stripe::keys::IdempotencyKey;
-use tollgate::stripe::metadata::{AgreedTerms, Purchase};
+use tollgate::stripe::metadata::{AgreedTerms, Purchase, PurchaseKind};
 use tollgate::stripe::settings::RefillDefault;
 
 /// How long the page can be used: the least Stripe allows, which it counts from when the request
@@ -27,15 +27,8 @@ const OPEN_SECONDS: i64 = 31 * MINUTE;
 const REPLACES_MAX: u32 = 8;
 /// What a refill charges unless the customer chose, in USD.
 const REFILL_AMOUNT: u32 = 25;
-/// The highest threshold unless the customer chose, in USD; else a fifth of the first top-up.
+/// The highest threshold unless the customer chose, in USD; else a fifth of the first purchase.
 const REFILL_THRESHOLD_MAX: u32 = 10;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CheckoutRequest {
-    amount: String,
-    auto_refill: Option<RefillTermsRequest>,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,13 +53,50 @@ struct WantedPage {
     purchase: Purchase,
 }
 
-/// Makes a payment page; the same request with the same key gets the same page.
-pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<ApiAnswer, ApiError> {
-    let wish: CheckoutRequest = call.json()?;
-    if wish.auto_refill.is_some() {
+/// What a customer wants to buy.
+pub(crate) enum WantedPurchase {
+    /// Credit of this amount, in USD.
+    TopUp(Usd),
+    Plan(CommitOffer),
+}
+
+impl WantedPurchase {
+    fn price(&self) -> Usd {
+        match self {
+            WantedPurchase::TopUp(amount) => *amount,
+            WantedPurchase::Plan(offer) => offer.price,
+        }
+    }
+
+    /// Checks whether the account may buy it.
+    fn check(&self, state: &AccountState, policy: &Policy, now: Timestamp) -> Result<(), Refusal> {
+        match self {
+            WantedPurchase::TopUp(amount) => policy.check_balance_after(state.balance(), *amount),
+            WantedPurchase::Plan(_) => state.check_another_grant(now),
+        }
+    }
+
+    fn into_purchase(self, account: AccountId, agreement: Option<AgreedTerms>) -> Purchase {
+        let credit = self.price();
+        let kind = match self {
+            WantedPurchase::TopUp(_) => PurchaseKind::TopUp,
+            WantedPurchase::Plan(offer) => PurchaseKind::Commit(offer.terms),
+        };
+        Purchase { account, credit, kind, agreement }
+    }
+}
+
+/// Makes a payment page. The same request with the same key gets the same page. `wish` is asked only
+/// if the key has no page yet.
+pub(crate) async fn sell(
+    payments: Payments<'_>,
+    call: &ApiCall,
+    auto_refill: Option<&RefillTermsRequest>,
+    wish: impl AsyncFnOnce() -> Result<WantedPurchase, ApiError>,
+) -> Result<ApiAnswer, ApiError> {
+    if auto_refill.is_some() {
         call.caller()?.require_in_person("change auto-refill")?;
     }
-    let amount = amount_of(payments, &wish)?;
     let on = OnAccount::of_caller(payments.billing, call)?;
     let account = on.account();
     on.ensure_open().await?;
@@ -75,7 +105,8 @@ pub(crate) async fn create(payments: Payments<'_>, call: &ApiCall) -> Result<Api
     // included. Before the account is looked at as well: a page that was made is answered again,
     // whatever became of the account.
     handler::once_since(payments.billing, account, call, |first_asked_at| async move {
-        let wanted = wanted_page(payments, call, account, &wish, amount, email).await?;
+        let wish = wish().await?;
+        let wanted = wanted_page(payments, call, account, wish, auto_refill, email).await?;
         limited(payments, call, wanted, first_asked_at).await
     })
     .await
@@ -85,8 +116,8 @@ async fn wanted_page(
     payments: Payments<'_>,
     call: &ApiCall,
     account: &AccountId,
-    wish: &CheckoutRequest,
-    amount: Usd,
+    wish: WantedPurchase,
+    auto_refill: Option<&RefillTermsRequest>,
     email: EmailAddress,
 ) -> Result<WantedPage, ApiError> {
     let head = payments.billing.store.head(account).await?;
@@ -94,10 +125,10 @@ async fn wanted_page(
     if state.standing == Standing::Closed {
         return Err(Refusal::Closed.into());
     }
-    let agreement =
-        agreement_of(payments, call, wish.auto_refill.as_ref(), default_terms(amount), &state)?;
-    let purchase =
-        Purchase { account: account.clone(), credit: amount, kind: CreditKind::TopUp, agreement };
+    let terms = default_terms(wish.price());
+    let agreement = agreement_of(payments, call, auto_refill, terms, &state)?;
+    wish.check(&state, &payments.billing.settings.policy, payments.now)?;
+    let purchase = wish.into_purchase(account.clone(), agreement);
     Ok(WantedPage { state, email, purchase })
 }
 
@@ -108,9 +139,7 @@ async fn limited(
     wanted: WantedPage,
     first_asked_at: Timestamp,
 ) -> Result<ApiAnswer, ApiError> {
-    let Purchase { account, credit, .. } = wanted.purchase.clone();
-    let policy = &payments.billing.settings.policy;
-    policy.check_balance_after(wanted.state.balance(), credit)?;
+    let account = wanted.purchase.account.clone();
     let key = call.key_at_stripe();
     let state = wanted.state.clone();
     let place = payments.reserve_page(&account, &state, &key).await?;
@@ -171,20 +200,6 @@ async fn make_page(
     ApiAnswer::created(&created)
 }
 
-fn amount_of(payments: Payments<'_>, wish: &CheckoutRequest) -> Result<Usd, Problem> {
-    let amount = usd(&wish.amount, "amount")?;
-    payments.billing.settings.policy.check_topup(amount).map_err(|refusal| {
-        let problem = Problem::from(&refusal);
-        match (&refusal, &payments.billing.settings.operator_contact) {
-            (Refusal::AmountTooLarge { .. }, Some(contact)) => {
-                problem.with_action(json!({"contact": contact}))
-            }
-            _ => problem,
-        }
-    })?;
-    Ok(amount)
-}
-
 /// What is agreed about refills: only what was said, or else what the operator's configuration says
 /// for the first top-up of an account. What was not said is as `default` says.
 pub(crate) fn agreement_of(
@@ -225,9 +240,9 @@ pub(crate) struct DefaultTerms {
     pub(crate) amount: Usd,
 }
 
-/// With a top-up: below a fifth of it in whole cents, $10 at the most.
-fn default_terms(topup: Usd) -> DefaultTerms {
-    let fifth = topup.to_cents().unwrap_or_default() / 5;
+/// With a purchase: below a fifth of its price in whole cents, $10 at the most.
+fn default_terms(price: Usd) -> DefaultTerms {
+    let fifth = price.to_cents().unwrap_or_default() / 5;
     let fifth = Usd::from_cents(fifth).unwrap_or_default();
     default_below(fifth.min(Usd::dollars(REFILL_THRESHOLD_MAX)))
 }
@@ -314,7 +329,7 @@ async fn replace_open(
     Err(StoreError::Contended { attempts: REPLACES_MAX }.into())
 }
 
-fn usd(text: &str, name: &str) -> Result<Usd, Problem> {
+pub(crate) fn usd(text: &str, name: &str) -> Result<Usd, Problem> {
     text.parse().map_err(|error| {
         Problem::new(ProblemCode::InvalidAmount, format!("{name}: {error}."))
             .with("parameter", name)
