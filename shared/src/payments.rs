@@ -13,6 +13,7 @@ pub mod deletion;
 mod disputes;
 mod fraud_warnings;
 mod hand_payments;
+mod invoices;
 mod pages;
 mod recovery;
 pub mod refill;
@@ -21,6 +22,7 @@ mod reversals;
 mod trial;
 
 pub use cards::CardAsked;
+pub use invoices::{LookedAtInvoice, VoidOutcome, WantedInvoice};
 pub use pages::PagePlace;
 pub use recovery::{RecoveredPayment, Recovery};
 pub use refunds::{RefundStep, RefundablePayment};

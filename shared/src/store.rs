@@ -26,6 +26,7 @@
 //! | `account#A` | `project#P` | a project: `name`, and `digest`: the request that added it |
 //! | `account#A` | `project-list` | `version`, which goes up with every project that is added; `erased` (`erasure.rs`) |
 //! | `account#A` | `quotas` | `resources`, `projects`, and who set them, when and why |
+//! | `account#A` | `staff-invoice#in_…` | an invoice that staff issued (`staff_invoices.rs`) |
 //! | `account#A` | `billable#resource#R` | `seq`, and `body`: the [`Resource`](crate::domain::resources::Resource) as JSON |
 //! | `account#A` | `billable#meter#P#SKU` | `project`, `sku`, `reading`, `read_at`, `billed` |
 //! | `account#A` | `metered#…`, `counter#…` | metered usage by the hour, and what counters showed (`meters.rs`) |
@@ -76,6 +77,7 @@ mod resource_ids;
 mod rows;
 mod runs;
 mod search;
+mod staff_invoices;
 mod unbilled;
 mod verify;
 mod write;
@@ -102,6 +104,7 @@ pub use quotas::QuotaDecision;
 pub use requests::NotedRequest;
 pub use rows::{RowOrder, RowPage};
 pub use search::{FoundAccounts, SearchField};
+pub use staff_invoices::{StaffAct, StaffInvoice};
 pub use verify::{ChainError, VerifiedChain};
 
 #[cfg(doc)]

@@ -26,7 +26,7 @@ async fn the_portal_opens_for_a_customer_and_leads_back() {
 #[tokio::test]
 async fn every_paid_credit_has_its_invoice_newest_first() {
     let world = PaymentWorld::new().await;
-    assert_eq!(ask(&world, INVOICES).await.body, json!({"items": [], "next": null}));
+    assert_eq!(ask(&world, INVOICES).await.body, json!({"open": [], "items": [], "next": null}));
     world.wanting(VISA).await;
     world.advance(60);
     world.refill().await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stripe_stand_in::{CardRule, StripeFaultKind};
 use tollgate::domain::account::{RefillPurpose, TaxMode};
 use tollgate::domain::event::{Change, RefillChange};
-use tollgate::stripe::calls::NewInvoice;
+use tollgate::stripe::calls::{InvoiceCollection, NewInvoice};
 use tollgate::stripe::keys::IdempotencyKey;
 use tollgate::stripe::metadata::{Purchase, PurchaseKind};
 use tollgate_tests::api::Answered;
@@ -156,7 +156,12 @@ async fn refill_that_was_paid_too_little_is_abandoned_all_the_same() {
     let kind = PurchaseKind::Refill { attempt: 1, purpose: RefillPurpose::Threshold };
     let purchase = Purchase { account: acme(), credit: named("10"), kind, agreement: None };
     let customer = world.profile().await.customer.unwrap();
-    let new = NewInvoice { customer, purchase, tax: TaxMode::Off };
+    let new = NewInvoice {
+        customer,
+        purchase,
+        tax: TaxMode::Off,
+        collection: InvoiceCollection::Charged,
+    };
     let key = IdempotencyKey::once;
     let invoice = world.stripe.create_invoice(&new, &key("invoice")).await.unwrap().id;
     world.stripe.create_invoice_item(&invoice, &new, &key("item")).await.unwrap();

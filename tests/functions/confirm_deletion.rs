@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use confirm_deletion::{DeletionError, DeletionReport, handle};
 use serde_json::json;
-use stripe_stand_in::StripeFaultKind;
+use stripe_stand_in::{DebitEnd, StripeFaultKind};
 use tollgate::domain::account::Standing;
 use tollgate::domain::timestamp::MINUTE;
 use tollgate::payments::Payments;
@@ -11,6 +11,8 @@ use tollgate::runtime::account_event::AccountEvent;
 use tollgate::runtime::delivery::{DeliveryTime, TriggerTimeError};
 use tollgate_tests::ledger::{at, named};
 use tollgate_tests::payments::{ACME, PaymentWorld, VISA, acme, die_everywhere};
+
+use crate::staff_support::{ADMIN, ask_admin};
 
 const SESSIONS: &str = "GET /v1/checkout/sessions";
 
@@ -210,6 +212,30 @@ async fn bank_debit_whose_events_are_lost_is_waited_for() {
     // It is recorded now, and the account is no longer asked about.
     assert_eq!(world.state().await.pending.len(), 1);
     assert_eq!(world.confirm_deletion().await, DeletionReport::NothingToDo);
+}
+
+/// The invoice was sent before the grace period, and is being paid when it ends. No event comes.
+#[tokio::test]
+async fn invoice_that_is_being_paid_is_waited_for() {
+    for is_paid in [true, false] {
+        let world = PaymentWorld::new().await;
+        world.session("6.00", None).await;
+        let wish = json!({"credit": "500.00", "reason": "a contract"});
+        let event = world.event("POST /v1/admin/accounts/{account}/invoices").scope(ADMIN);
+        let event = event.at("account", ACME).key("k-1").json(&wish);
+        let invoice = ask_admin(&world, event).await.body["id"].as_str().unwrap().to_owned();
+        become_deleting(&world).await;
+        world.post(&format!("/i/{invoice}"), "method=us_bank_account").await;
+        assert_eq!(waits(&world.confirm_deletion().await), "an invoice is being paid");
+        let payments = world.objects("payment_intent");
+        let paying = payments.iter().find(|payment| payment["status"] == "processing").unwrap();
+        let end = if is_paid { DebitEnd::Succeeded } else { DebitEnd::Failed };
+        world.stand_in.resolve_debit(paying["id"].as_str().unwrap(), end).unwrap();
+        let expected = if is_paid { DeletionReport::Paid } else { DeletionReport::Deleted };
+        assert_eq!(world.confirm_deletion().await, expected);
+        let balance = if is_paid { "500" } else { "0" };
+        assert_eq!(world.state().await.balance(), named(balance));
+    }
 }
 
 #[tokio::test]

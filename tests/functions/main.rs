@@ -66,6 +66,7 @@ mod publish;
 mod quotas;
 mod resources;
 mod settle_due;
+mod staff_invoices;
 mod staff_support;
 mod stripe_contract;
 mod stripe_setup;

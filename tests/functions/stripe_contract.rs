@@ -10,7 +10,7 @@ use tollgate::domain::ids::{AccountId, CustomerId, PaymentId};
 use tollgate::domain::money::Usd;
 use tollgate::domain::profile::CompanyDetails;
 use tollgate::domain::timestamp::{MINUTE, Timestamp};
-use tollgate::stripe::calls::{NewInvoice, NewSession};
+use tollgate::stripe::calls::{InvoiceCollection, NewInvoice, NewSession};
 use tollgate::stripe::keys::IdempotencyKey;
 use tollgate::stripe::metadata::{Purchase, PurchaseKind};
 use tollgate::stripe::{Stripe, StripeError, StripeSettings};
@@ -135,6 +135,7 @@ async fn a_refills_invoice_is_drafted_finalized_found_and_voided() {
         customer: contract.customer.clone(),
         purchase: contract.purchase(kind),
         tax: TaxMode::Off,
+        collection: InvoiceCollection::Charged,
     };
     let key = |step: &str| IdempotencyKey::refill(&contract.account, 1, step);
     let before = now().plus(-MINUTE);

@@ -387,14 +387,24 @@ pub async fn die_everywhere(
     process: impl AsyncFn(&PaymentWorld),
     look: impl AsyncFn(&PaymentWorld),
 ) -> usize {
-    let world = PaymentWorld::new().await;
+    die_everywhere_with(&[], prepare, process, look).await
+}
+
+/// The same with these variables set.
+pub async fn die_everywhere_with(
+    variables: &[(&'static str, &'static str)],
+    prepare: impl AsyncFn(&PaymentWorld),
+    process: impl AsyncFn(&PaymentWorld),
+    look: impl AsyncFn(&PaymentWorld),
+) -> usize {
+    let world = PaymentWorld::with(variables).await;
     prepare(&world).await;
     let _prepared = world.faults().take_calls();
     process(&world).await;
     let calls = world.faults().take_calls().len();
     look(&world).await;
     for crash in std::iter::once(Crash::BeforeCall(1)).chain((1..=calls).map(Crash::AfterCall)) {
-        let world = PaymentWorld::new().await;
+        let world = PaymentWorld::with(variables).await;
         prepare(&world).await;
         world.faults().crash(crash);
         let died = world.faults().until_crash(process(&world)).await;

@@ -70,6 +70,7 @@ impl<'w> Scene<'w> {
             .replace("{hold}", &self.hold)
             .replace("{number}", "1")
             .replace("{plan}", "year")
+            .replace("{invoice}", "in_nothing")
             .replace("{id}", id);
         assert!(!path.contains('{'), "{path}: say what stands there");
         match route.key().as_str() {
@@ -105,6 +106,7 @@ impl<'w> Scene<'w> {
             | "POST /v1/portal-sessions"
             | "POST /v1/holds/{hold}/release"
             | "POST /v1/admin/payments/{id}/recover"
+            | "POST /v1/admin/payments/{id}/invoice"
             | "POST /v1/account/start"
             | "POST /v1/account/restore"
             | "POST /v1/projects/{project}/resources/{id}/start"
@@ -152,10 +154,14 @@ impl<'w> Scene<'w> {
             "POST /v1/admin/accounts/{account}/correction" => {
                 json!({"amount": "5.00", "reason": "a test"})
             }
+            "POST /v1/admin/accounts/{account}/invoices" => {
+                json!({"credit": "50.00", "due_days": 30, "methods": ["card"], "reason": "a test"})
+            }
             "POST /v1/admin/payments/{id}/refunds" => {
                 json!({"amount": "1.00", "reason": "a test"})
             }
             "POST /v1/admin/accounts/{account}/grants/{number}/withdraw"
+            | "POST /v1/admin/accounts/{account}/invoices/{invoice}/void"
             | "POST /v1/admin/accounts/{account}/freeze"
             | "POST /v1/admin/accounts/{account}/unfreeze"
             | "POST /v1/admin/accounts/{account}/suspend"

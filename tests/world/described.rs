@@ -418,6 +418,18 @@ async fn every_route_answers_as_it_is_described() {
     let route = "POST /v1/admin/accounts/{account}/grants/{number}/withdraw";
     let path = format!("{account}/grants/{number}/withdraw");
     reader.send(&admin, route, &path, &json!({"reason": "a test"})).await;
+    let wish = json!({"credit": "500.00", "due_days": 14, "methods": ["card"], "reason": "a test"});
+    let (route, path) = of("invoices");
+    let invoice = reader.send(&admin, &route, &path, &wish).await;
+    let invoice = invoice["id"].as_str().unwrap().to_owned();
+    reader.get(me, "/v1/invoices", "").await;
+    let route = "POST /v1/admin/accounts/{account}/invoices/{invoice}/void";
+    let path = format!("{account}/invoices/{invoice}/void");
+    reader.send(&admin, route, &path, &json!({"reason": "a test"})).await;
+    let route = "GET /v1/admin/accounts/{account}/invoices";
+    reader.send(&admin, route, &format!("{account}/invoices"), &Value::Null).await;
+    let route = "POST /v1/admin/payments/{id}/invoice";
+    reader.send(&admin, route, &format!("{payment}/invoice"), &json!({})).await;
     let refund = json!({"amount": "1.00", "reason": "a test"});
     let (route, path) = ("POST /v1/admin/payments/{id}/refunds", format!("{payment}/refunds"));
     reader.send(&admin, route, &path, &refund).await;

@@ -450,6 +450,15 @@ async fn the_operator_does_everything(world: &World) {
     world.write(&world.operator, "POST", &format!("{account}/correction"), &correction).await;
     let quotas = json!({"resources": 2_000, "reason": "a test"});
     world.write(&world.operator, "PUT", &format!("{account}/quotas"), &quotas).await;
+    let wish = json!({"credit": "50.00", "reason": "a test"});
+    let path = format!("{account}/invoices");
+    let invoice = world.write(&world.operator, "POST", &path, &wish).await;
+    world.read(&world.operator, &path).await;
+    carol.read("/v1/invoices").await;
+    let void = format!("{path}/{}/void", invoice["id"].as_str().unwrap());
+    world.write(&world.operator, "POST", &void, &json!({"reason": "a test"})).await;
+    let payment = format!("/v1/admin/payments/{}/invoice", carol.payment("topup"));
+    world.write(&world.operator, "POST", &payment, &json!({})).await;
     for action in ["freeze", "unfreeze", "suspend", "resume"] {
         world
             .ask(

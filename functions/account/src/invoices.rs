@@ -16,7 +16,7 @@ use tollgate::domain::timestamp::{DAY, HOUR, Timestamp};
 use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
-use tollgate::payments::Payments;
+use tollgate::payments::{PaymentError, Payments};
 use tollgate::store::{RowOrder, Store, StoreError};
 use tollgate::stripe::StripeError;
 use tollgate::stripe::objects::{StripeCharge, StripeInvoice};
@@ -50,8 +50,26 @@ const AFTER_SECONDS: i64 = HOUR;
 
 #[derive(Debug, Serialize)]
 struct InvoicePage {
+    /// Invoices by staff that can be paid, the newest first. Only on the first page.
+    open: Vec<OpenInvoiceView>,
     items: Vec<InvoiceView>,
     next: Option<String>,
+}
+
+/// An invoice that the customer can pay.
+#[derive(Debug, Serialize)]
+struct OpenInvoiceView {
+    id: String,
+    number: Option<String>,
+    date: String,
+    due_at: String,
+    /// The amount to pay, including tax.
+    amount: String,
+    /// What is added to the balance once it is paid.
+    credit: String,
+    /// The page on which it is paid.
+    hosted_url: Option<String>,
+    pdf_url: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -116,8 +134,12 @@ pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<Api
         }
     }
     let rest = found.rest.map(|rest| rest.end.to_string());
+    let open = match before {
+        u64::MAX => open_invoices(clients, call, account).await?,
+        _ => Vec::new(),
+    };
     let Some(oldest) = all.last() else {
-        return ApiAnswer::ok(&InvoicePage { items: Vec::new(), next: rest });
+        return ApiAnswer::ok(&InvoicePage { open, items: Vec::new(), next: rest });
     };
     if let Some(back) = went_back(store, account, oldest.seq).await? {
         for paid in &mut all {
@@ -127,7 +149,57 @@ pub(crate) async fn list(clients: &AccountClients, call: &ApiCall) -> Result<Api
     let customer = store.customer_profile(account).await?.customer;
     let items = shown(clients.payments(call).await?, customer.as_ref(), &all).await?;
     let cut = items.last().filter(|_| items.len() < all.len()).map(|last| last.seq.to_string());
-    ApiAnswer::ok(&InvoicePage { items, next: cut.or(rest) })
+    ApiAnswer::ok(&InvoicePage { open, items, next: cut.or(rest) })
+}
+
+/// The invoices by staff that are not paid. Most accounts have none, and ask Stripe nothing.
+async fn open_invoices(
+    clients: &AccountClients,
+    call: &ApiCall,
+    account: &AccountId,
+) -> Result<Vec<OpenInvoiceView>, ApiError> {
+    let mut noted = clients.billing.store.staff_invoices(account).await?;
+    noted.retain(|noted| !noted.is_over);
+    if noted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let payments = clients.payments(call).await?;
+    let mut open = Vec::new();
+    for noted in noted {
+        let looked = match payments.look_at_invoice(account, &noted).await {
+            Ok(looked) => looked,
+            // The webhook has the alarm. The other invoices are shown all the same.
+            Err(
+                failure @ (PaymentError::Mismatch { .. }
+                | PaymentError::UnknownCustomer { .. }
+                | PaymentError::Refused(_)),
+            ) => {
+                tracing::warn!(%account, invoice = %noted.id, %failure, "an invoice is not credited");
+                continue;
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        let Some(invoice) = looked.invoice else { continue };
+        if invoice.status.as_deref() != Some("open") {
+            continue;
+        }
+        open.push(OpenInvoiceView {
+            id: invoice.id,
+            number: invoice.number,
+            date: noted.issued.at.to_string(),
+            due_at: noted.due_at.to_string(),
+            amount: usd(invoice.amount_remaining.or(invoice.amount_due).unwrap_or_default())?,
+            credit: noted.credit.to_string(),
+            hosted_url: invoice.hosted_invoice_url,
+            pdf_url: invoice.invoice_pdf,
+        });
+    }
+    Ok(open)
+}
+
+fn usd(cents: i64) -> Result<String, Problem> {
+    let amount = Usd::from_cents(cents).map(|amount| amount.to_string());
+    amount.map_err(|error| Problem::new(ProblemCode::Internal, format!("{error}.")))
 }
 
 /// What went back of each payment, by the rows after this one. None if there are too many rows.
@@ -292,10 +364,6 @@ fn of_invoice(
 }
 
 fn of_charge(paid: &PaidRow, charge: Option<StripeCharge>) -> Result<InvoiceView, ApiError> {
-    let usd = |cents: i64| {
-        let amount = Usd::from_cents(cents).map(|amount| amount.to_string());
-        amount.map_err(|error| Problem::new(ProblemCode::Internal, format!("{error}.")))
-    };
     Ok(InvoiceView {
         id: paid.payment.to_string(),
         number: None,

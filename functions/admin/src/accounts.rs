@@ -26,7 +26,7 @@ use tollgate::http::transactions;
 use tollgate::payments::PaymentError;
 use tollgate::payments::refill::RefillStep;
 use tollgate::runtime::billing::Billing;
-use tollgate::store::{ChainError, Plan};
+use tollgate::store::{ChainError, Plan, StaffAct};
 use tollgate::views::transaction::Transaction;
 
 use crate::quotas::QuotasView;
@@ -309,8 +309,22 @@ pub(crate) async fn close(clients: &AdminClients, call: &ApiCall) -> Result<ApiA
 }
 
 /// Pages end by themselves within the hour, so the account is closed even if Stripe does not answer.
+/// Open invoices end as well: whoever pays one afterwards could not use the credit.
 async fn end_pages(clients: &AdminClients, call: &ApiCall) -> Result<(), ApiError> {
     let account: AccountId = call.path("account")?;
+    if clients.billing.store.staff_invoices(&account).await?.iter().any(|one| !one.is_over) {
+        let payments = payments(&clients.billing, &clients.stripe, call).await?;
+        let (by, reason) =
+            (call.caller()?.subject.to_string(), "the account was closed".to_owned());
+        let act = StaffAct { by, at: call.now, reason };
+        match Box::pin(payments.end_invoices(&account, &act)).await {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!(%account, "an invoice of a closed account is being paid"),
+            Err(error) => {
+                tracing::warn!(%account, %error, "an invoice of a closed account stays open");
+            }
+        }
+    }
     for page in clients.billing.store.unpaid_pages(&account).await?.pages {
         let Some(session) = page.session else { continue };
         let payments = payments(&clients.billing, &clients.stripe, call).await?;

@@ -5,6 +5,7 @@
 mod accounts;
 mod health;
 mod imports;
+mod invoices;
 mod offers;
 mod payments;
 mod prices;
@@ -58,6 +59,7 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
         "GET /v1/admin/payments/{id}" => payments::get(clients, call).await,
         "POST /v1/admin/payments/{id}/recover" => payments::recover(clients, call).await,
         "POST /v1/admin/payments/{id}/refunds" => refunds::refund(clients, call).await,
+        "POST /v1/admin/payments/{id}/invoice" => invoices::of_payment(clients, call).await,
         "GET /v1/admin/health" => health::get(clients, call).await,
         "GET /v1/admin/accounts" => search::search(billing, call).await,
         imports::ROUTE => imports::import(billing, call).await,
@@ -67,6 +69,11 @@ async fn route(clients: &AdminClients, call: &ApiCall) -> Result<ApiAnswer, ApiE
         }
         "GET /v1/admin/accounts/{account}/verify" => accounts::verify(billing, call).await,
         "PUT /v1/admin/accounts/{account}/quotas" => quotas::put(billing, call).await,
+        "GET /v1/admin/accounts/{account}/invoices" => invoices::list(clients, call).await,
+        "POST /v1/admin/accounts/{account}/invoices" => invoices::issue(clients, call).await,
+        "POST /v1/admin/accounts/{account}/invoices/{invoice}/void" => {
+            invoices::void(clients, call).await
+        }
         "POST /v1/admin/accounts/{account}/bonus" => accounts::bonus(billing, call).await,
         "POST /v1/admin/accounts/{account}/correction" => accounts::correction(billing, call).await,
         "POST /v1/admin/accounts/{account}/grants/{number}/withdraw" => {

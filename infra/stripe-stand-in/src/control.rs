@@ -352,6 +352,22 @@ impl StripeStandIn {
         self.with(|account| Ok(account.pay_out_of_band(invoice)?))
     }
 
+    /// Issues a credit note for an open invoice, as staff do in the Dashboard, in cents.
+    ///
+    /// # Errors
+    /// If there is no such open invoice, or it is for less.
+    pub fn credit_note(&self, invoice: &str, cents: i64) -> Result<(), NotPossible> {
+        self.with(|account| Ok(account.credit_note(invoice, cents)?))
+    }
+
+    /// Money arrives by bank transfer for an invoice, in cents. In parts, if it is not enough.
+    ///
+    /// # Errors
+    /// If there is no such invoice, or it cannot be paid so.
+    pub fn bank_transfer(&self, invoice: &str, cents: i64) -> Result<(), NotPossible> {
+        self.with(|account| Ok(account.bank_transfer(invoice, cents)?))
+    }
+
     /// Detaches a card as its owner does in the portal.
     ///
     /// # Errors

@@ -15,6 +15,8 @@ pub(super) enum Instrument {
     Card { card: &'static TestCard, exp_month: i64, exp_year: i64 },
     /// A bank account in the United States, by its number.
     BankAccount(String),
+    /// Money that arrives on a bank account of Stripe's, and pays from the customer's cash balance.
+    BankTransfer,
 }
 
 impl Account {
@@ -230,6 +232,10 @@ impl Account {
                     "status_details": {},
                 });
                 self.remember(&id, "account", json!(number));
+            }
+            Instrument::BankTransfer => {
+                method["type"] = json!("customer_balance");
+                method["customer_balance"] = json!({});
             }
         }
         self.add(method, None);

@@ -171,6 +171,7 @@ pub(super) enum Operation {
     InvoiceList,
     InvoiceRetrieve,
     InvoiceFinalize,
+    InvoiceSend,
     InvoicePay,
     InvoiceVoid,
     InvoiceDelete,
@@ -325,7 +326,8 @@ const INVOICE: &[Parameter] = &[
     required(text("customer")),
     boolean("auto_advance"),
     one_of("pending_invoice_items_behavior", &["exclude"]),
-    one_of("collection_method", &["charge_automatically"]),
+    one_of("collection_method", &["charge_automatically", "send_invoice"]),
+    integer("days_until_due"),
     // Empty: without the customer's coupon.
     one_of("discounts", &[""]),
     text("currency"),
@@ -334,7 +336,18 @@ const INVOICE: &[Parameter] = &[
     text("statement_descriptor"),
     text("default_payment_method"),
     boolean("automatic_tax[enabled]"),
-    one_of("payment_settings[payment_method_types][]", &["card", "us_bank_account"]),
+    one_of(
+        "payment_settings[payment_method_types][]",
+        &["card", "us_bank_account", "customer_balance"],
+    ),
+    one_of(
+        "payment_settings[payment_method_options][customer_balance][funding_type]",
+        &["bank_transfer"],
+    ),
+    one_of(
+        "payment_settings[payment_method_options][customer_balance][bank_transfer][type]",
+        &["us_bank_transfer"],
+    ),
 ];
 
 const OF_SESSION: &[&str] = &[
@@ -635,7 +648,15 @@ pub const ENDPOINTS: &[Endpoint] = {
             Op::InvoicePay,
             "POST",
             "/v1/invoices/{invoice}/pay",
-            &[&[boolean("off_session"), text("payment_method")]],
+            &[&[boolean("off_session"), boolean("paid_out_of_band"), text("payment_method")]],
+            OF_INVOICE,
+            One("invoice"),
+        ),
+        endpoint(
+            Op::InvoiceSend,
+            "POST",
+            "/v1/invoices/{invoice}/send",
+            &[],
             OF_INVOICE,
             One("invoice"),
         ),

@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 
 use super::account::Account;
 use super::control::DebitEnd;
-use super::customers::{has_location, location_invalid};
+use super::customers::{Instrument, has_location, location_invalid};
 use super::failure::{Decline, Failure};
-use super::objects::{merge, share_of};
+use super::objects::{billing_details, merge, share_of};
 use super::payments::{Charged, NewIntent, Presence};
 use super::requests::Request;
+
+const DAY_SECONDS: i64 = 86_400;
 
 /// The content of a new invoice.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +23,11 @@ struct Draft {
     statement_descriptor: Value,
     default_payment_method: Value,
     payment_method_types: Value,
+    payment_method_options: Value,
     automatic_tax: bool,
     discounts: Value,
+    /// Of an invoice that is sent: when it is due after it was made.
+    due_days: Option<i64>,
 }
 
 /// A line of an invoice.
@@ -56,8 +61,28 @@ impl Account {
         {
             return Err(Failure::missing_in("default_payment_method", "payment_method", method));
         }
+        let is_sent = request.text("/collection_method") == Some("send_invoice");
+        let due_days = request.at("/days_until_due").as_i64();
+        match (is_sent, due_days) {
+            (true, None) => {
+                return Err(Failure::invalid(
+                    "You must specify either `due_date` or `days_until_due` when `collection_method` is \
+                     `send_invoice`.",
+                )
+                .param("days_until_due"));
+            }
+            (false, Some(_)) => {
+                return Err(Failure::invalid(
+                    "You can only specify `days_until_due` when `collection_method` is `send_invoice`.",
+                )
+                .param("days_until_due"));
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
         let draft = Draft {
             customer,
+            due_days,
+            payment_method_options: request.at("/payment_settings/payment_method_options"),
             metadata: request.map("/metadata"),
             description: request.at("/description"),
             footer: request.at("/footer"),
@@ -87,8 +112,13 @@ impl Account {
                 "provider": if draft.automatic_tax { json!("stripe") } else { Value::Null },
                 "status": if draft.automatic_tax { json!("complete") } else { Value::Null },
             },
+            "collection_method": match draft.due_days {
+                Some(_) => "send_invoice",
+                None => "charge_automatically",
+            },
             "created": self.now,
             "customer": draft.customer,
+            "due_date": draft.due_days.map(|days| self.now + days * DAY_SECONDS),
             "customer_address": customer["address"],
             "customer_email": customer["email"],
             "customer_name": customer["name"],
@@ -108,7 +138,7 @@ impl Account {
             "metadata": draft.metadata,
             "payment_settings": {
                 "default_mandate": null,
-                "payment_method_options": null,
+                "payment_method_options": draft.payment_method_options,
                 "payment_method_types": draft.payment_method_types,
             },
             "period_end": self.now,
@@ -270,7 +300,7 @@ impl Account {
                 description: json!("Payment for Invoice"),
                 // An invoice's metadata does not reach its PaymentIntent.
                 metadata: json!({}),
-                payment_method_types: json!(["card"]),
+                payment_method_types: self.methods_of_invoice(id),
                 receipt_email: Value::Null,
                 setup_future_usage: Value::Null,
                 statement_descriptor: Value::Null,
@@ -282,6 +312,86 @@ impl Account {
         let events: &[&str] = &["invoice.finalized", "invoice.updated"];
         let invoice = self.change(id, events, |_| {});
         if due > 0 { invoice } else { self.invoice_is_paid(id, None) }
+    }
+
+    /// How the invoice can be paid. Stripe's default depends on the Dashboard, and is a card here.
+    pub(super) fn methods_of_invoice(&self, id: &str) -> Value {
+        let types =
+            self.get(id).map(|invoice| &invoice["payment_settings"]["payment_method_types"]);
+        match types.filter(|types| types.is_array()) {
+            Some(types) => types.clone(),
+            None => json!(["card"]),
+        }
+    }
+
+    /// Sends an open invoice to its customer, by a mail that goes nowhere here.
+    pub(super) fn send_invoice(&mut self, id: &str) -> Result<Value, Failure> {
+        let invoice = self.of_kind("invoice", id)?;
+        if invoice["collection_method"] != "send_invoice" {
+            return Err(Failure::invalid(
+                "You can only manually send an invoice if its collection method is 'send_invoice'.",
+            ));
+        }
+        match invoice["status"].as_str() {
+            Some("open" | "paid") => Ok(self.change(id, &["invoice.sent"], |_| {})),
+            Some("draft") => Err(Failure::not_imitated("Sending a draft", "invoice")),
+            _ => Err(Failure::invalid("This invoice cannot be sent: it is void.")),
+        }
+    }
+
+    /// Money arrives by bank transfer for an invoice. When it is enough, the invoice is paid. What is
+    /// more stays in the customer's cash balance (docs.stripe.com/payments/bank-transfers).
+    pub(super) fn bank_transfer(&mut self, id: &str, cents: i64) -> Result<(), Failure> {
+        self.check_payable(id)?;
+        let is_offered = self
+            .methods_of_invoice(id)
+            .as_array()
+            .is_some_and(|types| types.iter().any(|kind| kind == "customer_balance"));
+        if !is_offered || self.text(id, "/status") != "open" {
+            return Err(Failure::invalid("This invoice cannot be paid by bank transfer."));
+        }
+        let intent = self.known_text(id, "payment_intent");
+        let received = self.known(&intent, "transferred").as_i64().unwrap_or_default() + cents;
+        self.remember(&intent, "transferred", json!(received));
+        if received < self.number(&intent, "/amount") {
+            let missing = self.number(&intent, "/amount") - received;
+            self.change(&intent, &["payment_intent.partially_funded"], |intent| {
+                intent["status"] = json!("requires_action");
+                intent["next_action"] = json!({
+                    "type": "display_bank_transfer_instructions",
+                    "display_bank_transfer_instructions": { "amount_remaining": missing },
+                });
+            });
+            return Ok(());
+        }
+        let nobody = billing_details(&Value::Null, &Value::Null, &Value::Null);
+        let method = self.new_payment_method(&Instrument::BankTransfer, &nobody);
+        self.charge_invoice(id, &method, Presence::AtPage);
+        Ok(())
+    }
+
+    /// A credit note for an open invoice lowers what is to be paid. One for all of it makes the invoice
+    /// paid, and nobody paid (docs.stripe.com/invoicing/dashboard/credit-notes).
+    pub(super) fn credit_note(&mut self, id: &str, cents: i64) -> Result<(), Failure> {
+        self.check_payable(id)?;
+        let due = self.number(id, "/amount_due");
+        if self.text(id, "/status") != "open" || cents > due {
+            return Err(Failure::invalid("The credit note is larger than the invoice."));
+        }
+        self.change(id, &["invoice.updated"], |invoice| {
+            let noted = invoice["pre_payment_credit_notes_amount"].as_i64().unwrap_or_default();
+            invoice["pre_payment_credit_notes_amount"] = json!(noted + cents);
+            invoice["amount_due"] = json!(due - cents);
+            invoice["amount_remaining"] = json!(due - cents);
+        });
+        let intent = self.known_text(id, "payment_intent");
+        self.change(&intent, &[], |intent| intent["amount"] = json!(due - cents));
+        if cents == due {
+            self.cancel_intent(&intent, "automatic");
+            self.cancel_invoice_payment(id);
+            self.invoice_is_paid(id, None);
+        }
+        Ok(())
     }
 
     /// The customer's credit balance pays what it can (docs.stripe.com/billing/customer/balance).
@@ -354,6 +464,10 @@ impl Account {
     pub(super) fn pay_invoice(&mut self, request: &Request) -> Result<Value, Failure> {
         let id = request.id().to_owned();
         self.check_payable(&id)?;
+        if request.is("/paid_out_of_band") {
+            self.pay_out_of_band(&id)?;
+            return self.of_kind("invoice", &id).cloned();
+        }
         let method = self.method_for(&id, request.text("/payment_method"))?;
         if self.text(&id, "/status") == "draft" {
             self.finalize(&id);
@@ -635,14 +749,12 @@ fn common_draft_fields() -> Value {
         "auto_advance": false,
         "automatically_finalizes_at": null,
         "billing_reason": "manual",
-        "collection_method": "charge_automatically",
         "currency": "usd",
         "custom_fields": null,
         "customer_account": null,
         "customer_shipping": null,
         "default_source": null,
         "default_tax_rates": [],
-        "due_date": null,
         "effective_at": null,
         "from_invoice": null,
         "hosted_invoice_url": null,

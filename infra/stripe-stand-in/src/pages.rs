@@ -166,7 +166,8 @@ pub(super) async fn pay_invoice(
             return invoice_page(account, &id, Some(message));
         }
         let saved = saved_cards(account, &account.text(&id, "/customer"));
-        match chosen(account, &fields, &buyer(&fields), &saved, &json!(["card"])) {
+        let types = account.methods_of_invoice(&id);
+        match chosen(account, &fields, &buyer(&fields), &saved, &types) {
             Ok(method) => {
                 let charged = account.charge_invoice(&id, &method, Presence::AtPage);
                 charged_invoice(account, &id, charged)
@@ -463,14 +464,7 @@ fn purchase(account: &Account, session: &Value, id: &str) -> String {
 /// The fields of the form: bank account, card, address and tax id, as far as the session asks.
 fn checkout_fields(session: &Value) -> String {
     let mut fields = String::new();
-    let types = session["payment_method_types"].as_array();
-    if types.is_some_and(|types| types.iter().any(|kind| kind == "us_bank_account")) {
-        fields.push_str(
-            "<label><input type=\"radio\" name=\"method\" value=\"card\" checked> Card</label>\
-             <label><input type=\"radio\" name=\"method\" value=\"us_bank_account\"> US bank account</label>",
-        );
-        fields.push_str(&field("account", "Account number", BANK_ACCOUNT, "off"));
-    }
+    fields.push_str(&bank_account_fields(&session["payment_method_types"]));
     fields.push_str(&card_fields());
     let wants_address = session["billing_address_collection"] == "required"
         || session["automatic_tax"]["enabled"] == true;
@@ -481,6 +475,17 @@ fn checkout_fields(session: &Value) -> String {
         fields.push_str(&field("tax_id", "Tax id (optional)", "", "off"));
     }
     fields
+}
+
+/// The choice of a bank account instead of a card, if it is offered.
+fn bank_account_fields(types: &Value) -> String {
+    let types = types.as_array();
+    if !types.is_some_and(|types| types.iter().any(|kind| kind == "us_bank_account")) {
+        return String::new();
+    }
+    let choice = "<label><input type=\"radio\" name=\"method\" value=\"card\" checked> Card</label>\
+         <label><input type=\"radio\" name=\"method\" value=\"us_bank_account\"> US bank account</label>";
+    format!("{choice}{}", field("account", "Account number", BANK_ACCOUNT, "off"))
 }
 
 fn invoice_page(account: &Account, id: &str, problem: Option<&str>) -> Response {
@@ -505,7 +510,9 @@ fn invoice_page(account: &Account, id: &str, problem: Option<&str>) -> Response 
     body.push_str(&problem_note(problem));
     if status == "open" {
         let saved = saved_cards(account, invoice["customer"].as_str().unwrap_or_default());
+        let types = account.methods_of_invoice(id);
         body.push_str("<form method=\"post\">");
+        body.push_str(&bank_account_fields(&types));
         body.push_str(&card_choice(&saved, "new"));
         body.push_str(&card_fields());
         body.push_str("<button>Pay</button></form>");

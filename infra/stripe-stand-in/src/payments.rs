@@ -524,6 +524,9 @@ fn details_of(method: &Value) -> Value {
             },
         });
     }
+    if method["type"] == "customer_balance" {
+        return json!({ "type": "customer_balance", "customer_balance": {} });
+    }
     let card = &method["card"];
     json!({
         "type": "card",

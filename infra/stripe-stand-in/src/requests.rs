@@ -351,6 +351,7 @@ impl Account {
             Op::InvoiceList => self.list("invoice", request, &["customer", "status"]),
             Op::InvoiceRetrieve => self.of_kind("invoice", request.id()).cloned(),
             Op::InvoiceFinalize => self.finalize_invoice(request),
+            Op::InvoiceSend => self.send_invoice(request.id()),
             Op::InvoicePay => self.pay_invoice(request),
             Op::InvoiceVoid => self.void_invoice(request.id()),
             Op::InvoiceDelete => self.delete_invoice(request.id()),

@@ -222,7 +222,11 @@ impl Policy {
 }
 
 /// Checks an amount to charge: above zero, in whole cents, within limits.
-pub(crate) fn check_charge(amount: Usd, min: Usd, max: Usd) -> Result<(), Refusal> {
+///
+/// # Errors
+/// [`Refusal::AmountNotPositive`], [`Refusal::FractionOfCent`], [`Refusal::AmountTooSmall`],
+/// [`Refusal::AmountTooLarge`], in this order.
+pub fn check_charge(amount: Usd, min: Usd, max: Usd) -> Result<(), Refusal> {
     check_cents(amount)?;
     if amount < min {
         return Err(Refusal::AmountTooSmall { min });

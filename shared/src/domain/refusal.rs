@@ -304,6 +304,16 @@ pub enum Refusal {
         "{max} refunds of this account are open, the most it may have. Wait until Stripe has answered one"
     )]
     TooManyRefunds { max: usize },
+    #[error("{max} invoices of this account are open, the most it may have. Void one first")]
+    TooManyInvoices { max: usize },
+    /// It would pay an invoice that only documents a payment, or be charged with it.
+    #[error(
+        "the customer has a balance at Stripe, which would change the invoice. Settle it in the \
+         Dashboard first"
+    )]
+    CreditAtStripe,
+    #[error("the account has no customer at Stripe any more")]
+    NoCustomer,
     #[error("refund {number} is not open")]
     RefundNotOpen { number: u64 },
     /// The operator does not write rows of format 6 yet.
@@ -447,6 +457,9 @@ impl Refusal {
             | Refusal::SupportDayLimit { .. }
             | Refusal::NothingLeftToRefund
             | Refusal::RefundNotOpen { .. }
+            | Refusal::TooManyInvoices { .. }
+            | Refusal::CreditAtStripe
+            | Refusal::NoCustomer
             | Refusal::InTrial
             | Refusal::ImportedOtherwise { .. }
             | Refusal::CardRefused { .. }

@@ -254,6 +254,7 @@ impl From<&Refusal> for Problem {
             | Refusal::TooManyHolds { max } => problem.with("max", *max),
             Refusal::TooManyBudgets { max }
             | Refusal::TooManyGrants { max }
+            | Refusal::TooManyInvoices { max }
             | Refusal::TooManyOffers { max }
             | Refusal::TooManyExcluded { max } => problem.with("max", *max),
             Refusal::BalanceTooHigh { max: _, room } => problem.with("max", room.to_string()),
@@ -377,6 +378,8 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::NothingLeftToRefund
         | Refusal::TooManyRefunds { .. }
         | Refusal::RefundNotOpen { .. }
+        | Refusal::CreditAtStripe
+        | Refusal::NoCustomer
         | Refusal::AttemptOpen { .. }
         | Refusal::AttemptNotOpen { .. }
         | Refusal::CustomerAlreadyAsked { .. }
@@ -388,7 +391,8 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::ProjectQuota { .. }
         | Refusal::TooManyHolds { .. }
         | Refusal::TooManyBudgets { .. }
-        | Refusal::TooManyGrants { .. } => ProblemCode::QuotaReached,
+        | Refusal::TooManyGrants { .. }
+        | Refusal::TooManyInvoices { .. } => ProblemCode::QuotaReached,
         Refusal::HoldEnded { .. } => ProblemCode::HoldEnded,
         Refusal::HoldsNotYet
         | Refusal::BudgetsNotYet

@@ -173,7 +173,7 @@ impl Payments<'_> {
                 ids: paid.ids.clone(),
                 received_cents: paid.received_cents,
             })),
-            (None, Some(purchase)) => self.payment_of_invoice(paid, purchase).await.map(Ok),
+            (None, Some(purchase)) => self.payment_of_invoice(paid, purchase).await,
             (payment, None) => {
                 let Some(account) = self.account_of(paid.customer.as_ref()).await? else {
                     return Ok(Err(PaymentOutcome::Foreign));
@@ -233,15 +233,18 @@ impl Payments<'_> {
         &self,
         paid: &PaidPayment,
         purchase: &Purchase,
-    ) -> Result<IdentifiedPayment, PaymentError> {
+    ) -> Result<Result<IdentifiedPayment, PaymentOutcome>, PaymentError> {
         let nameless = || PaymentError::Mismatch {
             payment: format!("{:?}", paid.ids.invoice),
             why: "the invoice is not named".to_owned(),
         };
         let invoice = paid.ids.invoice.as_ref().ok_or_else(nameless)?;
         let invoice = self.stripe.invoice(invoice).await?;
+        if invoice.settled_cents() == Some(0) {
+            return Ok(Err(PaymentOutcome::Noted { account: purchase.account.clone() }));
+        }
         let identified = of_paid_invoice(&invoice, paid, purchase);
-        identified.ok_or_else(|| PaymentError::Mismatch {
+        identified.map(Ok).ok_or_else(|| PaymentError::Mismatch {
             payment: invoice.id.clone(),
             why: format!("the invoice has the status {:?}", invoice.status),
         })

@@ -76,13 +76,17 @@ impl Payments<'_> {
         // Before the customer, who is made before the first page is.
         let pages = store.unpaid_pages(account).await?.pages;
         let Some(customer) = store.customer_profile(account).await?.customer else {
-            return Ok(if self.is_one_begun(&pages) {
-                Clearance::UnderWay(PAGE_BEGUN)
-            } else {
-                Clearance::Clear
+            return Ok(match self.invoice_payments(account).await? {
+                HandPayments::Credited => Clearance::Credited,
+                HandPayments::UnderWay { why, .. } => Clearance::UnderWay(why),
+                HandPayments::None | HandPayments::OpenPages(_) if self.is_one_begun(&pages) => {
+                    Clearance::UnderWay(PAGE_BEGUN)
+                }
+                HandPayments::None | HandPayments::OpenPages(_) => Clearance::Clear,
             });
         };
-        let look = async || self.hand_payments(&customer, &pages, LOOKED_BACK_SECONDS).await;
+        let look =
+            async || self.hand_payments(account, &customer, &pages, LOOKED_BACK_SECONDS).await;
         let mut found = look().await?;
         if let HandPayments::OpenPages(open_pages) = &found {
             for page in open_pages {

@@ -2,7 +2,7 @@
 //! was paid is credited first, and what is being paid holds the refill back.
 
 use crate::domain::account::{AccountState, PendingPayment, Standing};
-use crate::domain::ids::{CustomerId, PaymentId};
+use crate::domain::ids::{AccountId, CustomerId, PaymentId};
 use crate::domain::payment_pages::MadePage;
 use crate::domain::timestamp::{DAY, MINUTE, Timestamp};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
@@ -50,6 +50,7 @@ impl Payments<'_> {
     /// credits those that are paid. `pages` are the account's unpaid ones.
     pub(super) async fn hand_payments(
         &self,
+        account: &AccountId,
         customer: &CustomerId,
         pages: &[MadePage],
         looked_back_seconds: i64,
@@ -101,11 +102,52 @@ impl Payments<'_> {
                 Some(_) | None => {}
             }
         }
+        match self.invoice_payments(account).await? {
+            HandPayments::None | HandPayments::OpenPages(_) => {}
+            HandPayments::Credited => has_credited = true,
+            HandPayments::UnderWay { why, .. } => under_way = Some(why),
+        }
         Ok(match under_way {
             _ if has_credited => HandPayments::Credited,
             Some(why) => HandPayments::UnderWay { why, open_pages, processing },
             None if open_pages.is_empty() => HandPayments::None,
             None => HandPayments::OpenPages(open_pages),
+        })
+    }
+
+    /// The same for invoices that staff issued. Their payments may have been made long before, and carry
+    /// nothing.
+    pub(super) async fn invoice_payments(
+        &self,
+        account: &AccountId,
+    ) -> Result<HandPayments, PaymentError> {
+        let (mut has_credited, mut under_way) = (false, None);
+        for noted in self.billing.store.staff_invoices(account).await? {
+            if noted.is_over {
+                continue;
+            }
+            match self.look_at_invoice(account, &noted).await {
+                Ok(looked) => {
+                    has_credited |= looked.has_credited;
+                    if looked.invoice.is_some_and(|invoice| invoice.is_being_paid()) {
+                        under_way = Some("an invoice is being paid");
+                    }
+                }
+                Err(failure) => {
+                    let invoice = self.stripe.invoice(noted.id.as_str()).await?;
+                    let intent = invoice.paying_intent().map(|intent| &*intent.id);
+                    let left = self.uncreditable(noted.id.as_str(), intent, failure).await?;
+                    under_way = left.or(under_way);
+                }
+            }
+        }
+        Ok(match under_way {
+            _ if has_credited => HandPayments::Credited,
+            Some(why) => {
+                let (open_pages, processing) = (Vec::new(), Vec::new());
+                HandPayments::UnderWay { why, open_pages, processing }
+            }
+            None => HandPayments::None,
         })
     }
 

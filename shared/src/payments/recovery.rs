@@ -6,7 +6,7 @@ use crate::domain::ids::{AccountId, PaymentId};
 use crate::payments::{PaymentError, PaymentOutcome, Payments};
 use crate::store::RowOrder;
 use crate::stripe::StripeError;
-use crate::stripe::metadata::Purchase;
+use crate::stripe::metadata::{self, Purchase};
 use crate::stripe::objects::{CheckoutSession, Metadata, PaymentIntent, StripeInvoice};
 use crate::stripe::webhook_event::{
     PaidPayment, PromisedPayment, StripeNews, dispute_now, paid_intent, paid_invoice, paid_session,
@@ -177,6 +177,7 @@ impl Payments<'_> {
     fn of_invoice(&self, invoice: &StripeInvoice) -> Result<FoundPayment, String> {
         let is_live = Some(self.stripe.mode().livemode());
         match invoice.status.as_deref() {
+            Some("paid") if metadata::is_receipt(&invoice.metadata) => Ok(FoundPayment::Unknown),
             Some("paid") => Ok(FoundPayment::Paid(Box::new(paid_invoice(invoice, is_live)?))),
             status => Ok(self.unpaid_of_ours(&invoice.metadata, status)),
         }

@@ -34,7 +34,7 @@ use crate::payments::refill::judge::Reached;
 use crate::payments::{PaymentError, Payments};
 use crate::runtime::billing::Visit;
 use crate::store::{CommandError, CommandOutcome, Plan};
-use crate::stripe::calls::NewInvoice;
+use crate::stripe::calls::{InvoiceCollection, NewInvoice};
 use crate::stripe::error::ErrorDetail;
 use crate::stripe::keys::IdempotencyKey;
 use crate::stripe::metadata::{Purchase, PurchaseKind};
@@ -206,7 +206,7 @@ impl Payments<'_> {
                 return Ok(HandPayments::Credited);
             }
             let pages = self.billing.store.unpaid_pages(account).await?.pages;
-            self.hand_payments(customer, &pages, LOOKED_BACK_SECONDS).await
+            self.hand_payments(account, customer, &pages, LOOKED_BACK_SECONDS).await
         };
         match looked.await {
             Ok(HandPayments::None) => Ok(RefillWay::Free),
@@ -424,6 +424,7 @@ fn new_invoice(account: &AccountId, attempt: &RefillAttempt) -> NewInvoice {
         customer: attempt.customer.clone(),
         purchase: purchase(account, attempt),
         tax: attempt.tax,
+        collection: InvoiceCollection::Charged,
     }
 }
 

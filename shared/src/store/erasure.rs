@@ -1,5 +1,5 @@
 //! What is known of a customer and may be erased. Everything else is kept for the books: the rows,
-//! and items that hold numbers, times and ids.
+//! and items that hold numbers, times, ids, and who of the staff did something and why.
 //!
 //! First the account is closed to what is personal: the row says that it is erased, and rows after
 //! it write resources without names; then the marks in the profile and in the list of projects stop

@@ -11,6 +11,7 @@ use super::item::{StoredItem, account_partition, malformed, text_of};
 use super::quotas::QUOTAS;
 use super::rows::RowOrder;
 use super::search::{PROFILE_NAME, SEARCH_ATTRIBUTES};
+use super::staff_invoices::STAFF_INVOICES;
 use super::{Store, StoreError};
 use crate::domain::event::BilledLines;
 use crate::domain::ids::AccountId;
@@ -94,11 +95,13 @@ impl Store {
     }
 }
 
-/// Without the keys, and without who of the staff set quotas.
+/// Without the keys, and without who of the staff set quotas or issued an invoice.
 fn content(key: &str, item: StoredItem) -> BTreeMap<String, Value> {
+    let is_by_staff = key == QUOTAS || key.starts_with(STAFF_INVOICES);
     let is_shown = |name: &str| {
-        !matches!((key, name), (_, "pk" | "sk") | (QUOTAS, "by"))
-            && !SEARCH_ATTRIBUTES.contains(&name)
+        let is_key = matches!(name, "pk" | "sk");
+        let is_staff = is_by_staff && matches!(name, "by" | "void_by");
+        !is_key && !is_staff && !SEARCH_ATTRIBUTES.contains(&name)
     };
     let shown = item.into_iter().filter(|(name, _)| is_shown(name));
     shown.map(|(name, attribute)| (name, value(&attribute))).collect()

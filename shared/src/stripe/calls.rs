@@ -30,7 +30,7 @@ use stripe_types::Currency;
 
 pub use cards::NewSetupSession;
 pub use customers::WriteResult;
-pub use invoices::NewInvoice;
+pub use invoices::{InvoiceCollection, InvoiceMethod, NewInvoice, NewReceiptInvoice};
 
 use super::keys::IdempotencyKey;
 use super::metadata::{Purchase, of_sale};

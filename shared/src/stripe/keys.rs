@@ -3,7 +3,7 @@
 //! Stripe keeps the answer to a key for at least 24 hours and returns it again, **including a
 //! 500**; the same key with other parameters is an error (docs.stripe.com/api/idempotent_requests).
 
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, PaymentId};
 use crate::domain::row::RowDigest;
 use crate::stripe::metadata::RefundName;
 
@@ -63,6 +63,18 @@ impl IdempotencyKey {
     #[must_use]
     pub fn refill(account: &AccountId, attempt: u32, step: &str) -> IdempotencyKey {
         IdempotencyKey::of("refill", account, &[&attempt.to_string(), step])
+    }
+
+    /// One step of an invoice by staff: by the caller's own key.
+    #[must_use]
+    pub fn staff_invoice(account: &AccountId, key: &str, step: &str) -> IdempotencyKey {
+        IdempotencyKey::of("invoice", account, &[key, step])
+    }
+
+    /// One step of the invoice of a payment that has none.
+    #[must_use]
+    pub fn receipt_invoice(account: &AccountId, payment: &PaymentId, step: &str) -> IdempotencyKey {
+        IdempotencyKey::of("receipt", account, &[payment.as_str(), step])
     }
 
     /// A refund by staff.

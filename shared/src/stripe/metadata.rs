@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::objects::Metadata;
 use crate::domain::account::{OpenRefund, RefillPurpose};
 use crate::domain::event::CreditKind;
-use crate::domain::ids::{AccountId, Sku};
+use crate::domain::ids::{AccountId, PaymentId, Sku};
 use crate::domain::money::Usd;
 use crate::domain::plans::PlanTerms;
 use crate::domain::timestamp::Timestamp;
@@ -26,8 +26,11 @@ const PLAN: &str = "tollgate_plan";
 const MONTHS: &str = "tollgate_plan_months";
 const BONUS: &str = "tollgate_bonus_cents";
 const EXCLUDES: &str = "tollgate_bonus_excludes";
+const PAYMENT: &str = "tollgate_payment";
 const REFUND: &str = "tollgate_refund";
 const INSTALLATION: &str = "tollgate_installation";
+/// The kind of an invoice that buys nothing.
+const RECEIPT: &str = "receipt";
 
 /// What a payment of ours buys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,11 +222,14 @@ impl Purchase {
         map
     }
 
-    /// From metadata; `None` if it is not ours.
+    /// From metadata; `None` if it is not ours, or buys nothing.
     ///
     /// # Errors
     /// What is wrong with it, if it is ours.
     pub fn read(map: &Metadata) -> Result<Option<Purchase>, String> {
+        if is_receipt(map) {
+            return Ok(None);
+        }
         let Some(account) = map.get(ACCOUNT) else { return Ok(None) };
         let account = account.parse().map_err(|error| format!("{ACCOUNT}: {error}"))?;
         let kind = match map.get(KIND).map(String::as_str) {
@@ -296,6 +302,27 @@ impl RefundName {
         let row = OpenRefund { number: number.parse().ok()?, begun_at };
         Some(RefundName { account: account(map)?, row })
     }
+}
+
+/// Of the invoice of a payment that was made without one: it buys nothing.
+#[must_use]
+pub(crate) fn of_receipt(account: &AccountId, payment: &PaymentId) -> Metadata {
+    let mut map = of_account(account);
+    map.insert(KIND.to_owned(), RECEIPT.to_owned());
+    map.insert(PAYMENT.to_owned(), payment.to_string());
+    map
+}
+
+/// Whether an invoice only documents a payment that was credited before.
+#[must_use]
+pub(crate) fn is_receipt(map: &Metadata) -> bool {
+    map.get(KIND).map(String::as_str) == Some(RECEIPT)
+}
+
+/// The payment that an invoice documents, if that is all it does.
+#[must_use]
+pub(crate) fn receipt_of(map: &Metadata) -> Option<&str> {
+    map.get(PAYMENT).map(String::as_str).filter(|_| is_receipt(map))
 }
 
 /// Metadata that names the account alone.

@@ -110,6 +110,8 @@ pub struct PaymentIntent {
     pub created: Option<i64>,
     /// `in_…`, in versions before 2025-03-31.
     pub invoice: Option<Id>,
+    /// What the customer has to do.
+    pub(crate) next_action: Option<NextAction>,
     /// Why the last attempt failed.
     pub(crate) last_payment_error: Option<ErrorDetail>,
     /// Metadata set by Tollgate.
@@ -117,7 +119,34 @@ pub struct PaymentIntent {
     pub metadata: Metadata,
 }
 
+/// What a customer has to do for a payment.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct NextAction {
+    /// Such as `verify_with_microdeposits`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    display_bank_transfer_instructions: Option<BankTransferInstructions>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct BankTransferInstructions {
+    /// In cents.
+    amount_remaining: Option<i64>,
+}
+
 impl PaymentIntent {
+    /// Whether money is on its way, a bank account is being verified, or a part of a bank transfer has
+    /// come.
+    fn is_under_way(&self) -> bool {
+        let Some(next) = self.next_action.as_ref() else {
+            return self.status.as_deref() == Some("processing");
+        };
+        let remaining =
+            next.display_bank_transfer_instructions.as_ref().and_then(|told| told.amount_remaining);
+        next.kind.as_deref() == Some("verify_with_microdeposits")
+            || remaining.zip(self.amount).is_some_and(|(remaining, amount)| remaining < amount)
+    }
+
     /// When it was made (UTC), if Stripe says it.
     #[must_use]
     pub fn created_at(&self) -> Option<Timestamp> {
@@ -155,6 +184,10 @@ pub struct StripeInvoice {
     pub total: Option<i64>,
     /// What is to be paid, in cents: the total less what the customer's credit balance pays.
     pub amount_due: Option<i64>,
+    /// What is still to be paid, in cents.
+    pub amount_remaining: Option<i64>,
+    /// By how much credit notes lowered what was to be paid, in cents. Nobody paid that.
+    pub pre_payment_credit_notes_amount: Option<i64>,
     /// Lowercase, such as `usd`.
     pub currency: Option<String>,
     /// Whether it is no test.
@@ -184,6 +217,13 @@ impl StripeInvoice {
         self.status.as_deref() == Some("paid")
     }
 
+    /// The payments of the invoice, as far as they were expanded.
+    pub fn intents(&self) -> impl Iterator<Item = &PaymentIntent> {
+        let listed = self.payments.iter().flat_map(|payments| &payments.data);
+        let listed = listed.filter_map(|payment| payment.payment.as_ref()?.payment_intent.as_ref());
+        listed.chain(self.payment_intent.as_ref()).filter_map(|intent| intent.object.as_deref())
+    }
+
     /// The payment that paid the invoice. `None` if the customer's credit balance paid it, or it
     /// was paid outside of Stripe.
     #[must_use]
@@ -207,11 +247,19 @@ impl StripeInvoice {
         further
     }
 
-    /// The cents with which the invoice was paid, tax included, whoever paid which part. `None` if
-    /// it is not paid yet.
+    /// The cents with which the invoice was paid, tax included, whoever paid which part. Zero if a
+    /// credit note canceled it. `None` if it is not paid yet.
     #[must_use]
     pub fn settled_cents(&self) -> Option<i64> {
-        self.total.filter(|_| self.is_paid())
+        let noted = self.pre_payment_credit_notes_amount.unwrap_or_default();
+        self.total.filter(|_| self.is_paid()).map(|total| total - noted)
+    }
+
+    /// Whether money for it is on its way, or a part of it has come.
+    #[must_use]
+    pub fn is_being_paid(&self) -> bool {
+        let has_part = self.amount_paid.is_some_and(|paid| paid > 0) && !self.is_paid();
+        has_part || self.intents().any(PaymentIntent::is_under_way)
     }
 
     /// The payment by which it is or was to be paid: the one that paid it if there is one, and a
@@ -370,6 +418,8 @@ pub struct StripeCustomer {
     /// Whether it was deleted.
     #[serde(default)]
     pub deleted: bool,
+    /// In cents. Below zero it is credit, which pays the next invoices.
+    pub balance: Option<i64>,
     /// How its invoices are paid.
     pub invoice_settings: Option<InvoiceSettings>,
     /// Metadata set by Tollgate.

@@ -374,7 +374,11 @@ impl StripeEvent {
     }
 
     fn paid_invoice(&self) -> Result<StripeNews, String> {
-        Ok(StripeNews::Paid(paid_invoice(&self.object()?, self.livemode)?))
+        let invoice: StripeInvoice = self.object()?;
+        if metadata::is_receipt(&invoice.metadata) {
+            return Ok(StripeNews::Ignored);
+        }
+        Ok(StripeNews::Paid(paid_invoice(&invoice, self.livemode)?))
     }
 
     /// A card that is detached names its customer only as what it was before.

@@ -37,6 +37,7 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
     offers(r).await;
     r.ask(&admin, "good", "GET /v1/admin/health", null).await;
     let payment = r.world.customer("ada").payment("topup");
+    invoices(r, &payment).await;
     r.ask(&admin, "good", &format!("GET /v1/admin/payments/{payment}"), null).await;
     r.ask(&admin, "no such payment", "GET /v1/admin/payments/pi_nothing", null).await;
     r.ask(&admin, "no id of Stripe's", "GET /v1/admin/payments/nothing", null).await;
@@ -62,6 +63,9 @@ pub(super) async fn staff(r: &mut Recorder<'_>) {
         ("POST", "/bonus", &good_bonus),
         ("POST", "/grants/1/withdraw", &reason),
         ("POST", "/correction", &correction("1.00")),
+        ("GET", "/invoices", null),
+        ("POST", "/invoices", &json!({"credit": "500.00", "reason": "a test"})),
+        ("POST", "/invoices/in_nothing/void", &reason),
         ("POST", "/freeze", &reason),
         ("POST", "/unfreeze", &reason),
         ("POST", "/suspend", &reason),
@@ -241,4 +245,34 @@ async fn offers(r: &mut Recorder<'_>) {
     r.ask(&ada, "a threshold too large", buy, &wish).await;
     r.ask(&ada, "offers changed", buy, &json!({"version": 2})).await;
     r.ask(&ada, "not offered", "POST /v1/commit-plans/decade/checkout", &version).await;
+}
+
+/// Invoices by staff, and that of a payment.
+async fn invoices(r: &mut Recorder<'_>, payment: &str) {
+    let (admin, null) = (r.world.operator.clone(), &Value::Null);
+    let issue = "POST /v1/admin/accounts/ada/invoices";
+    let with = |name: &str, value: Value| {
+        let mut wish = json!({"credit": "500.00", "due_days": 14, "reason": "a test"});
+        wish[name] = value;
+        wish
+    };
+    let made = r.ask(&admin, "good", issue, &with("methods", json!(["card"]))).await;
+    for (case, body) in [
+        ("too small", with("credit", json!("0.50"))),
+        ("due too late", with("due_days", json!(366))),
+        ("no method", with("methods", json!([]))),
+        ("without a reason", with("reason", json!(""))),
+    ] {
+        r.ask(&admin, case, issue, &body).await;
+    }
+    r.ask(&admin, "good", "GET /v1/admin/accounts/ada/invoices", null).await;
+    r.ask(&r.api("ada", ""), "one to pay", "GET /v1/invoices", null).await;
+    let void = format!("{issue}/{}/void", last(&made));
+    let reason = json!({"reason": "a test"});
+    r.ask(&admin, "good", &void, &reason).await;
+    r.ask(&admin, "no such invoice", &format!("{issue}/in_nothing/void"), &reason).await;
+    let of = |id: &str| format!("POST /v1/admin/payments/{id}/invoice");
+    r.ask(&admin, "it has one", &of(payment), null).await;
+    r.ask(&admin, "no such payment", &of("pi_nothing"), null).await;
+    r.ask(&admin, "an invoice", &of("in_nothing"), null).await;
 }

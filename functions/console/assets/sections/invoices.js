@@ -22,10 +22,12 @@ const KINDS = { topup: 'Top-up', auto_refill: 'Auto-refill', commit: 'Commit pla
 
 export function view(host) {
   const place = h('div', { testid: 'invoices' });
+  const toPay = h('div');
   loading(
     place,
     () => read('v1/invoices', { limit: PAGE }),
-    ({ items, next }) => {
+    ({ open = [], items, next }) => {
+      if (open.length > 0) fill(toPay, card('To pay', { testid: 'invoices-open' }, openList(open)));
       if (items.length === 0) return empty('No invoices yet', 'You get an invoice or receipt for every top-up and refill.');
       const list = table(
         { caption: 'Invoices, newest first', columns: COLUMNS, class: 'transactions invoices' },
@@ -35,7 +37,30 @@ export function view(host) {
     },
     5,
   );
-  fill(host, card('Invoices and receipts', {}, place));
+  fill(host, toPay, card('Invoices and receipts', {}, place));
+}
+
+/** Invoices that the operator sent. Credit is added once one is paid. */
+function openList(open) {
+  return h(
+    'ul',
+    { class: 'plain stack tight' },
+    open.map(({ number, due_at: dueAt, amount, credit, hosted_url: url }) =>
+      h(
+        'li',
+        { class: 'row-actions' },
+        h(
+          'span',
+          {},
+          h('strong', {}, money.exact(amount)),
+          ` for invoice ${number}, due `,
+          time(dueAt, 'date'),
+          money.compare(amount, credit) === 0 ? '' : `. Adds ${money.exact(credit)} of credit`,
+        ),
+        url && link('Pay invoice', url, { kind: 'button small primary', outside: true, testid: 'invoice-pay', describe: `Pay invoice ${number}` }),
+      ),
+    ),
+  );
 }
 
 function invoice(item) {

@@ -69,6 +69,8 @@ pub enum CustomerAction {
     MakeMistake,
     /// Buys a commit plan, if one is offered.
     BuyPlan,
+    /// Pays an invoice that staff issued.
+    PayInvoice,
     /// Starts a trial, mostly in vain.
     StartTrial,
     /// Closes the account, if nothing is left. Seldom.
@@ -81,7 +83,7 @@ pub enum CustomerAction {
 
 impl CustomerAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 25] = [
+    pub const USUAL: [(u32, Self); 26] = [
         (4, Self::AddCreditWithRefill),
         (2, Self::SwitchRefillOn),
         (1, Self::SwitchRefillOff),
@@ -103,6 +105,7 @@ impl CustomerAction {
         (3, Self::Look),
         (1, Self::MakeMistake),
         (2, Self::BuyPlan),
+        (2, Self::PayInvoice),
         (1, Self::StartTrial),
         (1, Self::Close),
         (1, Self::ReplaceCards),
@@ -283,6 +286,7 @@ impl SimulatedCustomer {
             }
             CustomerAction::ChangeBudget => self.change_budget().await,
             CustomerAction::BuyPlan => self.buy_plan().await,
+            CustomerAction::PayInvoice => self.pay_invoice().await,
             CustomerAction::StartTrial => self.start_trial().await,
             CustomerAction::Close => self.close().await,
             CustomerAction::MakeMistake => self.make_mistake().await,
@@ -367,6 +371,14 @@ impl SimulatedCustomer {
         }
         let page = self.ask("POST", "/v1/commit-plans/{plan}/checkout", &plan, &wish).await;
         self.pay_at(page).await;
+    }
+
+    async fn pay_invoice(&self) {
+        let Some(shown) = self.read("/v1/invoices").await else { return };
+        if let Some(url) = shown.body["open"][0]["hosted_url"].as_str() {
+            self.requester.cloud.parts().network.parts().weather.money_moves();
+            self.browser.pay(url, self.habits.bank_debits, self.habits.old_cards).await;
+        }
     }
 
     /// Pays at a page, leaves it, or cancels it.

@@ -33,11 +33,14 @@ pub enum StaffAction {
     Refund,
     Import,
     OfferPlans,
+    IssueInvoice,
+    VoidInvoice,
+    InvoicePayment,
 }
 
 impl StaffAction {
     /// The usual weights of what not every run has.
-    pub const USUAL: [(u32, Self); 15] = [
+    pub const USUAL: [(u32, Self); 18] = [
         (3, Self::WithdrawBonus),
         (2, Self::Correction),
         (2, Self::Freeze),
@@ -53,6 +56,9 @@ impl StaffAction {
         (3, Self::Refund),
         (1, Self::Import),
         (3, Self::OfferPlans),
+        (2, Self::IssueInvoice),
+        (1, Self::VoidInvoice),
+        (1, Self::InvoicePayment),
     ];
 }
 
@@ -129,6 +135,13 @@ impl SimulatedStaff {
             StaffAction::Refund => self.refund().await,
             StaffAction::Import => self.import().await,
             StaffAction::OfferPlans => self.offer_plans().await,
+            StaffAction::IssueInvoice => self.issue_invoice().await,
+            StaffAction::VoidInvoice => self.void_invoice().await,
+            StaffAction::InvoicePayment => {
+                let Some(payment) = self.outside.any_payment() else { return };
+                let id = [("id", payment["id"].as_str().unwrap_or_default())];
+                self.ask("POST", "/v1/admin/payments/{id}/invoice", &id, &Value::Null).await;
+            }
         }
     }
 
@@ -198,9 +211,44 @@ impl SimulatedStaff {
         self.ask("PUT", path, &[], &body).await;
     }
 
+    /// Of any size, sometimes paid by bank transfer at once.
+    async fn issue_invoice(&self) {
+        let customer = self.chance.pick(&self.customers);
+        let cents = *self.chance.pick(&[700, 4_000, 90_000]);
+        let credit = format!("{}.00", cents / 100);
+        let wish = json!({"credit": credit, "due_days": 1, "reason": "simulated"});
+        let path = "/v1/admin/accounts/{account}/invoices";
+        let issued = self.ask("POST", path, &[("account", &customer.account)], &wish).await;
+        let id = issued.and_then(|issued| issued.body["id"].as_str().map(str::to_owned));
+        if let Some(id) = id.filter(|_| self.chance.happens(300)) {
+            let pause = *self.chance.pick(&[10, 4_000, 200_000]);
+            tokio::time::sleep(Duration::from_secs(self.chance.number(1..=pause))).await;
+            let net = self.requester.cloud.parts().network.parts();
+            net.weather.money_moves();
+            let outcome = net.stand_in.bank_transfer(&id, cents + self.chance.number(..100) as i64);
+            net.journal.note(format!("at Stripe: a bank transfer for {id}: {outcome:?}"));
+            net.charged.notify_one();
+        }
+    }
+
+    async fn void_invoice(&self) {
+        let account = ("account", self.chance.pick(&self.customers).account.as_str());
+        let list = "/v1/admin/accounts/{account}/invoices";
+        let Some(shown) = self.ask("GET", list, &[account], &Value::Null).await else { return };
+        let all = shown.body["invoices"].as_array().cloned().unwrap_or_default();
+        if all.is_empty() {
+            return;
+        }
+        let id = self.chance.pick(&all)["id"].as_str().unwrap_or_default().to_owned();
+        let path = "/v1/admin/accounts/{account}/invoices/{invoice}/void";
+        let of = [account, ("invoice", &id)];
+        self.ask("POST", path, &of, &json!({"reason": "simulated"})).await;
+    }
+
     async fn look(&self) {
         self.on_account("GET", "verify", &Value::Null).await;
         self.on_account("GET", "transactions", &Value::Null).await;
+        self.on_account("GET", "invoices", &Value::Null).await;
         self.ask("GET", "/v1/admin/health", &[], &Value::Null).await;
         if let Some(payment) = self.outside.any_payment() {
             let id = [("id", payment["id"].as_str().unwrap_or_default())];

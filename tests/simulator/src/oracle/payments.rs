@@ -188,8 +188,7 @@ impl PaymentBooks {
     pub fn check_sold(&self, stripe: &StripeBooks<'_>) -> Result<(), String> {
         for (payment, sold) in &self.sold {
             // An invoice that was paid outside of Stripe has no payment there.
-            let Some(paid) = stripe.object("payment_intent", payment) else { continue };
-            let terms = &paid["metadata"];
+            let Some(terms) = stripe.terms_of(payment) else { continue };
             let expected = if sold.kind == "commit" { "plan" } else { "topup" };
             ensure!(terms["tollgate_kind"] == expected, "{payment} is {sold:?}: {terms}");
             if sold.kind == "commit" {

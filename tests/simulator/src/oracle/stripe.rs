@@ -67,17 +67,17 @@ impl<'a> StripeBooks<'a> {
     pub fn received(&self, account: &str) -> Micros {
         let by_card = self.charges_of(account).map(|charge| self.kept(charge));
         let is_of_account = |invoice: &&Value| invoice["metadata"]["tollgate_account"] == account;
-        let otherwise = self.paid_refills().filter(is_of_account).map(|invoice| {
+        let otherwise = self.paid_invoices().filter(is_of_account).map(|invoice| {
             let is_charged = self.charges_of(account).any(|charge| self.pays(charge, invoice));
             if is_charged { 0 } else { cents(invoice, "total") }
         });
         of_cents(by_card.chain(otherwise).sum())
     }
 
-    /// What is left of a charge, in cents. The charge of a refill stands for its whole invoice, which
+    /// What is left of a charge, in cents. The charge of such an invoice counts as the whole invoice, which
     /// may be paid in part by credit that the customer has at Stripe.
     fn kept(&self, charge: &Value) -> i64 {
-        let invoice = self.paid_refills().find(|invoice| self.pays(charge, invoice));
+        let invoice = self.paid_invoices().find(|invoice| self.pays(charge, invoice));
         let received = invoice.map_or(cents(charge, "amount"), |invoice| cents(invoice, "total"));
         let disputes = self.of_kind("dispute").filter(|dispute| dispute["charge"] == charge["id"]);
         let disputed: i64 = disputes.map(|dispute| disputed_cents(dispute, charge)).sum();
@@ -85,9 +85,24 @@ impl<'a> StripeBooks<'a> {
         received - received.min(cents(charge, "amount_refunded") + disputed)
     }
 
-    fn paid_refills(&self) -> impl Iterator<Item = &'a Value> {
-        let is_refill = |invoice: &&Value| !invoice["metadata"]["tollgate_attempt"].is_null();
-        self.of_kind("invoice").filter(|invoice| invoice["status"] == "paid").filter(is_refill)
+    /// What a payment says that it buys, or else its invoice.
+    pub fn terms_of(&self, payment: &str) -> Option<&'a Value> {
+        let paid = self.object("payment_intent", payment)?;
+        if !paid["metadata"]["tollgate_kind"].is_null() {
+            return Some(&paid["metadata"]);
+        }
+        let mut leads = self.of_kind("invoice_payment");
+        let lead = leads.find(|lead| lead["payment"]["payment_intent"] == payment)?;
+        Some(&self.object("invoice", lead["invoice"].as_str()?)?["metadata"])
+    }
+
+    /// Invoices of refills and of staff that are paid.
+    fn paid_invoices(&self) -> impl Iterator<Item = &'a Value> {
+        let buys = |invoice: &&Value| {
+            let is_refill = !invoice["metadata"]["tollgate_attempt"].is_null();
+            is_refill || invoice["collection_method"] == "send_invoice"
+        };
+        self.of_kind("invoice").filter(|invoice| invoice["status"] == "paid").filter(buys)
     }
 
     fn pays(&self, charge: &Value, invoice: &Value) -> bool {
