@@ -225,7 +225,8 @@ impl SimulatedStaff {
             tokio::time::sleep(Duration::from_secs(self.chance.number(1..=pause))).await;
             let net = self.requester.cloud.parts().network.parts();
             net.weather.money_moves();
-            let outcome = net.stand_in.bank_transfer(&id, cents + self.chance.number(..100) as i64);
+            let cents = cents + *self.chance.pick(&[0, 37]);
+            let outcome = net.stand_in.bank_transfer(&id, cents);
             net.journal.note(format!("at Stripe: a bank transfer for {id}: {outcome:?}"));
             net.charged.notify_one();
         }
