@@ -14,8 +14,8 @@ use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// The page itself. Its links are rewritten.
-const PAGE: &str = "index.html";
+/// The pages themselves. Their links are rewritten.
+const PAGES: [&str; 2] = ["index.html", "staff.html"];
 
 /// The description of the HTTP API, and the name under which it is served.
 const OPENAPI: (&str, &str) = ("../../infra/openapi.yaml", "openapi.json");
@@ -43,7 +43,8 @@ fn main() -> Result<(), Error> {
         "/// The digest of all files.\nconst VERSION: &str = {version:?};\n\nconst ASSETS: &[PageAsset] = &[\n"
     );
     for (number, (name, content)) in files.iter().enumerate() {
-        let content = if name == PAGE { versioned(content, &version)? } else { content.clone() };
+        let is_page = PAGES.contains(&name.as_str());
+        let content = if is_page { versioned(content, &version)? } else { content.clone() };
         let (plain, compressed) = (out.join(format!("{number}")), out.join(format!("{number}.gz")));
         fs::write(&plain, &content)?;
         fs::write(&compressed, gzip(&content)?)?;
@@ -80,7 +81,7 @@ fn collect(
 
 /// Adds the version to the page's links. Imports of modules are relative and need none.
 fn versioned(page: &[u8], version: &str) -> Result<Vec<u8>, Error> {
-    let page = str::from_utf8(page).map_err(|error| Error::other(format!("{PAGE}: {error}")))?;
+    let page = str::from_utf8(page).map_err(|error| Error::other(format!("a page: {error}")))?;
     Ok(page.replace("\"assets/", &format!("\"assets/{version}/")).into_bytes())
 }
 

@@ -195,3 +195,34 @@ fn the_api_is_described_also_where_there_is_no_page() {
         (&json!("3.1.0"), &json!("Tollgate"))
     );
 }
+
+#[test]
+fn staff_page_needs_a_client_of_its_own() {
+    let set = [("TOKEN_ISSUER", "https://issuer.example"), ("PAGE_CLIENT_ID", "page")];
+    for path in ["/staff", "/staff/config.json"] {
+        assert_eq!(get(&console(&set).unwrap(), path, &json!({})).status(), 404, "{path}");
+    }
+    let mut with = set.to_vec();
+    with.extend([
+        ("STAFF_PAGE_CLIENT_ID", "staff"),
+        ("STAFF_ISSUER", "https://staff.example/tenant"),
+        ("STAFF_AUDIENCE", "tollgate-staff"),
+    ]);
+    let console = console(&with).unwrap();
+    let shown: Value =
+        serde_json::from_str(&text(&get(&console, "/staff/config.json", &json!({})))).unwrap();
+    let expected = json!({
+        "mode": "oidc", "issuer": "https://staff.example/tenant", "client_id": "staff",
+        "scopes": "openid email tollgate/admin", "audience": "tollgate-staff",
+    });
+    assert_eq!(shown, expected);
+    let page = get(&console, "/staff", &json!({}));
+    assert!(text(&page).contains("<title>Staff</title>"));
+    let policy = page.headers()["content-security-policy"].to_str().unwrap();
+    assert!(
+        policy.contains("connect-src 'self' https://issuer.example https://staff.example;"),
+        "{policy}"
+    );
+    let customers = text(&get(&console, "/config.json", &json!({})));
+    assert!(!customers.contains("staff"), "{customers}");
+}

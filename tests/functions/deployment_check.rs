@@ -188,6 +188,17 @@ async fn page_client_among_staff_or_platform_fails_the_deployment() {
     assert_eq!(world.answer("Create", &set).await.0, "SUCCESS");
 }
 
+/// Nobody could do anything there.
+#[tokio::test]
+async fn staff_page_client_that_is_not_staff_fails_the_deployment() {
+    let world = Deployment::with_secret(SECRET).await;
+    let set = |listed: &'static str| [("STAFF_PAGE_CLIENT_ID", "desk"), ("STAFF_CLIENTS", listed)];
+    let (status, reason) = world.answer("Create", &set("staff")).await;
+    assert_eq!(status, "FAILED");
+    assert!(reason.contains("STAFF_PAGE_CLIENT_ID"), "{reason}");
+    assert_eq!(world.answer("Create", &set("staff, desk")).await.0, "SUCCESS");
+}
+
 #[tokio::test]
 async fn unusable_issuer_fails_the_deployment_before_tables_exist() {
     let world = Deployment::with_secret(SECRET).await;

@@ -25,5 +25,6 @@ mod returning;
 mod showing;
 mod signing_in;
 mod signing_in_certified;
+mod staff;
 mod support;
 mod trial;

@@ -232,8 +232,9 @@ export function empty(title, text, ...actions) {
 /**
  * Loads content into a host, with placeholders while it loads and a notice with a retry button if it fails. A reload
  * keeps the old content until the new content arrives.
+ * @param {Node|null} [help] as of {@link failure}
  */
-export function loading(host, load, show, lines = 3) {
+export function loading(host, load, show, lines = 3, help = undefined) {
   let turn = 0;
   const run = async () => {
     turn += 1;
@@ -245,7 +246,7 @@ export function loading(host, load, show, lines = 3) {
       const found = await load();
       if (mine === turn) keepingFocus(host, () => fill(host, show(found)));
     } catch (problem) {
-      if (mine === turn) keepingFocus(host, () => fill(host, failure(problem, run)));
+      if (mine === turn) keepingFocus(host, () => fill(host, failure(problem, run, 'problem', help)));
     } finally {
       if (mine === turn) host.removeAttribute('aria-busy');
     }

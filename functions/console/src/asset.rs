@@ -9,14 +9,20 @@ pub(crate) struct PageAsset {
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
-/// The name of the page itself.
+/// The name of the Billing page itself.
 const PAGE: &str = "index.html";
+/// The name of the staff page itself.
+const STAFF_PAGE: &str = "staff.html";
 /// The name of the API description.
 const OPENAPI: &str = "openapi.json";
 
 impl PageAsset {
     pub(crate) fn page() -> Option<PageAsset> {
         PageAsset::named(PAGE)
+    }
+
+    pub(crate) fn staff_page() -> Option<PageAsset> {
+        PageAsset::named(STAFF_PAGE)
     }
 
     /// The API description.
@@ -28,7 +34,7 @@ impl PageAsset {
     /// the answer forever.
     pub(crate) fn versioned(name: &str) -> Option<PageAsset> {
         PageAsset::named(name.strip_prefix(VERSION)?.strip_prefix('/')?)
-            .filter(|asset| ![PAGE, OPENAPI].contains(&asset.name))
+            .filter(|asset| ![PAGE, STAFF_PAGE, OPENAPI].contains(&asset.name))
     }
 
     /// The entity tag. It changes whenever any file changes.

@@ -1,8 +1,10 @@
-//! `console`: the Billing page. It serves files and decides nothing. The page uses the public HTTP
-//! API, as any other frontend can.
+//! `console`: the Billing page and the staff page. It serves files and decides nothing. The pages use
+//! the public HTTP API, as any other frontend can.
 //!
-//! - `GET /` is the page, and `GET /config.json` its sign-in configuration. Both are missing if no
-//!   client ID is configured.
+//! - `GET /` is the Billing page, and `GET /config.json` its sign-in configuration. Both are missing if
+//!   no client ID is configured.
+//! - `GET /staff` is the staff page, and `GET /staff/config.json` its sign-in configuration. Both are
+//!   missing if no client ID of staff's page is configured.
 //! - `GET /assets/{file+}` are its files. Their path contains a digest of all files, so browsers
 //!   cache them forever, and a new version has new paths.
 //! - `GET /v1/openapi.json` is the description of the HTTP API, for other frontends.
@@ -28,14 +30,23 @@ const ASKED_FOR: &str = "no-cache";
 #[must_use]
 pub fn handle(console: &ConsoleSettings, request: &Request) -> Response<Body> {
     let path = request.raw_http_path();
-    let asset = match (path.strip_prefix("/assets/"), path, console.config()) {
-        (Some(name), _, Some(_)) => PageAsset::versioned(name).map(|asset| (asset, FOR_GOOD)),
-        (None, "/", Some(_)) => PageAsset::page().map(|page| (page, ASKED_FOR)),
-        (None, "/config.json", Some(config)) => {
-            let body = Body::Text(config.to_owned());
-            return answer(console, StatusCode::OK, "application/json", ASKED_FOR, body);
+    let config = match path {
+        "/config.json" => console.config(),
+        "/staff/config.json" => console.staff_config(),
+        _ => None,
+    };
+    if let Some(config) = config {
+        let body = Body::Text(config.to_owned());
+        return answer(console, StatusCode::OK, "application/json", ASKED_FOR, body);
+    }
+    let (has_page, has_staff) = (console.config().is_some(), console.staff_config().is_some());
+    let asset = match (path.strip_prefix("/assets/"), path) {
+        (Some(name), _) if has_page || has_staff => {
+            PageAsset::versioned(name).map(|asset| (asset, FOR_GOOD))
         }
-        (None, "/v1/openapi.json", _) => PageAsset::openapi().map(|openapi| (openapi, ASKED_FOR)),
+        (None, "/") if has_page => PageAsset::page().map(|page| (page, ASKED_FOR)),
+        (None, "/staff") if has_staff => PageAsset::staff_page().map(|page| (page, ASKED_FOR)),
+        (None, "/v1/openapi.json") => PageAsset::openapi().map(|openapi| (openapi, ASKED_FOR)),
         _ => None,
     };
     match asset {

@@ -8,6 +8,8 @@ use serde::Serialize;
 pub struct ConsoleSettings {
     /// `config.json`. `None` if there is no page.
     config: Option<String>,
+    /// `staff/config.json`. `None` if there is no staff page.
+    staff_config: Option<String>,
     content_security_policy: HeaderValue,
     /// Where the page signs in. `None` without a page, or if tokens come from `/local/tokens`.
     sign_in_origins: Option<Vec<String>>,
@@ -45,6 +47,18 @@ struct PageConfig {
     restore_seconds: u32,
 }
 
+/// The body of `staff/config.json`.
+#[derive(Debug, Serialize)]
+struct StaffPageConfig {
+    /// As of [`PageConfig`].
+    mode: &'static str,
+    issuer: String,
+    client_id: String,
+    scopes: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<String>,
+}
+
 /// The smallest and the largest amount that the API accepts, in USD.
 #[derive(Debug, Serialize)]
 struct AmountLimits {
@@ -64,7 +78,10 @@ impl ConsoleSettings {
     /// Reads settings from any source of variables: `SIGN_IN` (`oidc` by default, or `local`),
     /// `TOKEN_ISSUER` (required for `oidc`), `PAGE_CLIENT_ID` (without it there is no page),
     /// `PAGE_SCOPES` (`openid email` by default), `PAGE_AUDIENCE`, `PAGE_CONNECT` (the address that
-    /// issues tokens, if it differs from the issuer), `OPERATOR_CONTACT`, and the limits that the API
+    /// issues tokens, if it differs from the issuer), `STAFF_PAGE_CLIENT_ID` (without it there is no
+    /// staff page, unless sign-in is local), `STAFF_ISSUER` (`TOKEN_ISSUER` by default),
+    /// `STAFF_AUDIENCE`, `STAFF_PAGE_SCOPES` (`openid email tollgate/admin` by default),
+    /// `OPERATOR_CONTACT`, and the limits that the API
     /// reads too: `REFILL_CONSENT` (`preselected` by default, or `unselected`), `TOPUP_MIN`, `TOPUP_MAX`, `REFILL_MIN`, `REFILL_MAX`, `RESTORE_SECONDS`.
     ///
     /// # Errors
@@ -93,6 +110,18 @@ impl ConsoleSettings {
         if !is_local {
             origins.push(origin(&issuer, "TOKEN_ISSUER")?);
         }
+        let staff = StaffPageConfig {
+            mode,
+            issuer: optional("STAFF_ISSUER").unwrap_or_else(|| issuer.clone()),
+            client_id: optional("STAFF_PAGE_CLIENT_ID").unwrap_or_default(),
+            scopes: optional("STAFF_PAGE_SCOPES")
+                .unwrap_or_else(|| "openid email tollgate/admin".to_owned()),
+            audience: optional("STAFF_AUDIENCE").or_else(|| optional("PAGE_AUDIENCE")),
+        };
+        let has_staff_page = is_local || !staff.client_id.is_empty();
+        if has_staff_page && !is_local && staff.issuer != issuer {
+            origins.push(origin(&staff.issuer, "STAFF_ISSUER")?);
+        }
         for other in optional("PAGE_CONNECT").unwrap_or_default().split_whitespace() {
             origins.push(origin(other, "PAGE_CONNECT")?);
         }
@@ -118,12 +147,10 @@ impl ConsoleSettings {
             refill_preselected: is_preselected(optional("REFILL_CONSENT").as_deref())?,
             restore_seconds: seconds("RESTORE_SECONDS", optional("RESTORE_SECONDS"), 14 * 86_400)?,
         };
-        let config = serde_json::to_string(&config).map_err(|_| PageSettingsError::Unusable {
-            variable: "OPERATOR_CONTACT",
-            why: "it is not valid text",
-        })?;
-        let config = has_page.then_some(config);
-        Ok(ConsoleSettings { config, content_security_policy, sign_in_origins })
+        let config = has_page.then(|| json(&config, "OPERATOR_CONTACT")).transpose()?;
+        let staff_config =
+            has_staff_page.then(|| json(&staff, "STAFF_PAGE_CLIENT_ID")).transpose()?;
+        Ok(ConsoleSettings { config, staff_config, content_security_policy, sign_in_origins })
     }
 
     /// Whether there is a page that signs in at the issuer.
@@ -145,10 +172,20 @@ impl ConsoleSettings {
         self.config.as_deref()
     }
 
+    /// The body of `staff/config.json`, as JSON.
+    pub(crate) fn staff_config(&self) -> Option<&str> {
+        self.staff_config.as_deref()
+    }
+
     /// The origins from which the page may load content.
     pub(crate) fn content_security_policy(&self) -> HeaderValue {
         self.content_security_policy.clone()
     }
+}
+
+fn json(config: &impl Serialize, variable: &'static str) -> Result<String, PageSettingsError> {
+    let why = "it is not valid text";
+    serde_json::to_string(config).map_err(|_| PageSettingsError::Unusable { variable, why })
 }
 
 /// An amount in USD as the page's script reads it: digits, and at most two decimals.

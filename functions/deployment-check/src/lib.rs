@@ -89,6 +89,11 @@ enum CheckError {
         "the Billing page's client (PAGE_CLIENT_ID) is listed in {0}. Every customer could get that scope. Use another client"
     )]
     PageClientListed(&'static str),
+    /// Nobody could do anything on the page.
+    #[error(
+        "the staff page's client (STAFF_PAGE_CLIENT_ID) is not listed in STAFF_CLIENTS. Its tokens would have no scope"
+    )]
+    StaffPageClientNotListed,
     #[error(
         "STAFF_AUDIENCE is {0:?}, which TOKEN_AUDIENCE lists, and both have the same issuer. Customers' tokens would count as staff's. Use another audience"
     )]
@@ -158,6 +163,8 @@ async fn check(
     let page = ConsoleSettings::read(&value_of)?;
     let page_client = value_of("PAGE_CLIENT_ID").unwrap_or_default();
     check_page_client(page_client.trim(), &settings.scope_clients)?;
+    let staff_client = value_of("STAFF_PAGE_CLIENT_ID").unwrap_or_default();
+    check_staff_page_client(staff_client.trim(), &settings.scope_clients)?;
     let issuer = value_of("TOKEN_ISSUER").unwrap_or_default();
     let staff = value_of("STAFF_ISSUER").filter(|issuer| !issuer.trim().is_empty());
     // Created for each request, because it caches the secret.
@@ -219,6 +226,13 @@ fn check_page_client(page_client: &str, clients: &ScopeClients) -> Result<(), Ch
         }
     }
     Ok(())
+}
+
+fn check_staff_page_client(client: &str, clients: &ScopeClients) -> Result<(), CheckError> {
+    if client.is_empty() || clients.staff.iter().any(|listed| listed == client) {
+        return Ok(());
+    }
+    Err(CheckError::StaffPageClientNotListed)
 }
 
 /// The mode of the key in the secret.

@@ -13,7 +13,7 @@ pub(super) async fn files(r: &mut Recorder<'_>) {
     // The path of the files contains a digest of all files.
     let script = page.split('"').find(|part| part.ends_with("/app.js")).unwrap();
     let script = format!("/{}", script.trim_start_matches('/'));
-    for path in ["/", "/config.json", &script, "/v1/openapi.json"] {
+    for path in ["/", "/config.json", "/staff", "/staff/config.json", &script, "/v1/openapi.json"] {
         r.ask(&anybody, "good", &format!("GET {path}"), &Value::Null).await;
     }
     r.ask(&anybody, "no such file", "GET /assets/nothing.js", &Value::Null).await;
