@@ -12,7 +12,8 @@ use tollgate_local::wiring::RouteAuthorizer;
 use crate::support::{HOUR, PLATFORM, Processes, World, key, token};
 
 /// Routes of the page: files, not API.
-const FILES: [&str; 3] = ["GET /", "GET /config.json", "GET /assets/{file+}"];
+const FILES: [&str; 5] =
+    ["GET /", "GET /config.json", "GET /assets/{file+}", "GET /staff", "GET /staff/config.json"];
 
 /// The description, and the operations whose answers matched it.
 struct Description {
