@@ -44,7 +44,7 @@ fn main() -> Result<(), Error> {
     );
     for (number, (name, content)) in files.iter().enumerate() {
         let is_page = PAGES.contains(&name.as_str());
-        let content = if is_page { versioned(content, &version)? } else { content.clone() };
+        let content = if is_page { versioned(name, content, &version)? } else { content.clone() };
         let (plain, compressed) = (out.join(format!("{number}")), out.join(format!("{number}.gz")));
         fs::write(&plain, &content)?;
         fs::write(&compressed, gzip(&content)?)?;
@@ -80,8 +80,8 @@ fn collect(
 }
 
 /// Adds the version to the page's links. Imports of modules are relative and need none.
-fn versioned(page: &[u8], version: &str) -> Result<Vec<u8>, Error> {
-    let page = str::from_utf8(page).map_err(|error| Error::other(format!("a page: {error}")))?;
+fn versioned(name: &str, page: &[u8], version: &str) -> Result<Vec<u8>, Error> {
+    let page = str::from_utf8(page).map_err(|error| Error::other(format!("{name}: {error}")))?;
     Ok(page.replace("\"assets/", &format!("\"assets/{version}/")).into_bytes())
 }
 

@@ -96,6 +96,26 @@ async fn invoice_paid_outside_of_stripe_ends_the_attempt_and_blocks_no_top_up() 
     }
 }
 
+/// Nobody paid it, and nothing is credited.
+#[tokio::test]
+async fn invoice_that_a_credit_note_canceled_ends_the_attempt() {
+    for is_told in [true, false] {
+        let world = declined("authentication_required", None).await;
+        assert_eq!(world.refill().await.needs_customer, 1);
+        let invoices = world.objects("invoice");
+        let open = invoices.iter().find(|invoice| invoice["status"] == "open").unwrap();
+        let cents = open["amount_due"].as_i64().unwrap();
+        world.stand_in.credit_note(open["id"].as_str().unwrap(), cents).unwrap();
+        if is_told {
+            world.deliver_all().await;
+        }
+        world.advance(24 * 3_600);
+        world.refill().await;
+        assert_eq!(world.count("refill_failed").await, 1, "{is_told}: {:?}", world.names().await);
+        assert_eq!(world.count("auto_refill").await, 0);
+    }
+}
+
 /// Staff end the open attempt.
 async fn abandon(world: &PaymentWorld, key: &str) -> Answered {
     let clients = admin::AdminClients {

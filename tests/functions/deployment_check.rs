@@ -188,15 +188,26 @@ async fn page_client_among_staff_or_platform_fails_the_deployment() {
     assert_eq!(world.answer("Create", &set).await.0, "SUCCESS");
 }
 
-/// Nobody could do anything there.
+/// Customers could sign in on it, or nobody could do anything there.
 #[tokio::test]
-async fn staff_page_client_that_is_not_staff_fails_the_deployment() {
+async fn staff_page_without_its_own_issuer_and_scope_fails_the_deployment() {
     let world = Deployment::with_secret(SECRET).await;
-    let set = |listed: &'static str| [("STAFF_PAGE_CLIENT_ID", "desk"), ("STAFF_CLIENTS", listed)];
-    let (status, reason) = world.answer("Create", &set("staff")).await;
+    let client = ("STAFF_PAGE_CLIENT_ID", "desk");
+    let listed = ("STAFF_CLIENTS", "staff, desk");
+    for set in [vec![client, listed], vec![client, listed, ("STAFF_ISSUER", &world.issuer)]] {
+        let (status, reason) = world.answer("Create", &set).await;
+        assert_eq!(status, "FAILED");
+        assert!(reason.contains("needs an issuer of its own"), "{reason}");
+    }
+    let own = r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys",
+        "authorization_endpoint": "{issuer}/login", "token_endpoint": "{issuer}/token"}"#;
+    let own = issuer(200, own).await;
+    let with = |clients| [client, ("STAFF_CLIENTS", clients), ("STAFF_ISSUER", own.as_str())];
+    let (status, reason) = world.answer("Create", &with("staff")).await;
     assert_eq!(status, "FAILED");
-    assert!(reason.contains("STAFF_PAGE_CLIENT_ID"), "{reason}");
-    assert_eq!(world.answer("Create", &set("staff, desk")).await.0, "SUCCESS");
+    assert!(reason.contains("is not listed in STAFF_CLIENTS"), "{reason}");
+    let (status, reason) = world.answer("Create", &with("staff, desk")).await;
+    assert_eq!(status, "SUCCESS", "{reason}");
 }
 
 #[tokio::test]

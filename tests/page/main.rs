@@ -17,6 +17,7 @@ mod certified;
 mod closing;
 mod coming_back;
 mod helping;
+mod invoices;
 mod metering;
 mod paying;
 mod plans;

@@ -18,14 +18,14 @@ async fn open(visit: &Visit, hash: &str) {
 }
 
 /// Opens a form, fills it in, sees what it will do, and sends it.
-async fn act(visit: &Visit, name: &str, inputs: &[(&str, &str)], preview: &str) {
+async fn act(visit: &Visit, name: &str, inputs: &[(&str, &str)], preview: &str, done: &str) {
     visit.browser.click(&format!("do-{name}")).await;
     for (input, value) in inputs {
         visit.browser.fill(&format!("[data-testid={input}]"), value).await;
     }
     visit.browser.says(PREVIEW, preview).await;
     visit.browser.click("action-send").await;
-    visit.browser.says(DONE, "").await;
+    visit.browser.says(DONE, done).await;
 }
 
 /// A customer with $25, a machine that runs, and an address.
@@ -61,18 +61,34 @@ async fn staff_find_a_customer_and_give_credit() {
     visit.browser.says("[data-testid=action]", "Enter a reason.").await;
     visit.browser.click("action-cancel").await;
     let bonus = [("in-amount", "5"), ("reason", "sorry for the outage")];
-    act(&visit, "bonus", &bonus, "from $24.75 to $29.75").await;
+    act(&visit, "bonus", &bonus, "from $24.75 to $29.75", "Give a bonus: done.").await;
     visit.browser.says(BALANCE, "$29.75").await;
     visit.browser.says(ROWS, "sorry for the outage").await;
     visit.browser.says(ROWS, "operator").await;
     visit.pictures("staff-account").await;
     let less = [("in-amount", "-1.50"), ("reason", "billed twice")];
-    act(&visit, "correction", &less, "from $29.75 to $28.25").await;
+    act(
+        &visit,
+        "correction",
+        &less,
+        "Takes $1.50 of paid credit. The balance goes from $29.75 to $28.25",
+        "Correct the balance: done.",
+    )
+    .await;
     visit.browser.says(BALANCE, "$28.25").await;
-    act(&visit, "withdraw-1", &[("reason", "given twice")], "Takes").await;
-    act(&visit, "freeze", &[("reason", "looks stolen")], "Nothing can be started").await;
+    act(
+        &visit,
+        "withdraw-1",
+        &[("reason", "given twice")],
+        "Takes $5.00 back",
+        "Withdraw bonus 1: done.",
+    )
+    .await;
+    act(&visit, "freeze", &[("reason", "looks stolen")], "Nothing can be started", "Freeze: done.")
+        .await;
     visit.browser.says(SUMMARY, "frozen").await;
-    act(&visit, "unfreeze", &[("reason", "it was not")], "can be started again").await;
+    act(&visit, "unfreeze", &[("reason", "it was not")], "can be started again", "Unfreeze: done.")
+        .await;
     visit.browser.click("verify").await;
     visit.browser.says("[data-testid=verified]", "match their hashes").await;
     visit.end().await;
@@ -87,13 +103,10 @@ async fn staff_look_up_a_payment_refund_and_recover() {
     visit.browser.click("search-go").await;
     visit.browser.says("[data-testid=payment-row]", "Stripe top-up $25.00").await;
     visit.browser.says("[data-testid=at-stripe]", "succeeded").await;
-    act(&visit, "recover", &[], "Credits once").await;
-    visit.browser.says(DONE, "It was credited before.").await;
-    act(&visit, "make-invoice", &[], "No money moves").await;
-    visit.browser.says(DONE, "The invoice is").await;
+    act(&visit, "recover", &[], "Credits once", "It was credited before.").await;
+    act(&visit, "make-invoice", &[], "No money moves", "The invoice is").await;
     let part = [("in-amount", "10"), ("reason", "too much")];
-    act(&visit, "refund", &part, "$10.00 goes back").await;
-    visit.browser.says(DONE, "The refund is sent.").await;
+    act(&visit, "refund", &part, "$10.00 goes back", "The refund is sent.").await;
     visit.pictures("staff-payment").await;
     visit.browser.click("payment-account").await;
     visit.browser.says(BALANCE, "$14.75").await;
@@ -103,10 +116,9 @@ async fn staff_look_up_a_payment_refund_and_recover() {
     let page = visit.write("POST", "/v1/checkout-sessions", &wish).await;
     let session = page["id"].as_str().unwrap();
     open(&visit, &format!("#payment/{session}")).await;
-    act(&visit, "recover", &[], "Credits once").await;
-    visit.browser.says(DONE, "It is not paid. Stripe says open.").await;
+    act(&visit, "recover", &[], "Credits once", "It is not paid. Stripe says open.").await;
     open(&visit, "#payment/pi_nothing").await;
-    visit.browser.says("[data-testid=unknown]", "No row tells of pi_nothing").await;
+    visit.browser.says("[data-testid=unknown]", "No row has the ID pi_nothing").await;
     visit.browser.click("do-recover").await;
     visit.browser.click("action-send").await;
     visit.browser.says("[data-testid=problem]", "Stripe has no payment").await;
@@ -119,13 +131,14 @@ async fn staff_send_an_invoice_and_void_it() {
     let Some(visit) = customer().await else { return };
     open(&visit, "#account/acme").await;
     let wish = [("in-credit", "5000"), ("in-due", "14"), ("reason", "a contract")];
-    act(&visit, "invoice", &wish, "Sends an invoice for $5,000.00 that is due in 14 days").await;
+    let preview = "Sends an invoice for $5,000.00 plus any tax, due in 14 days";
+    act(&visit, "invoice", &wish, preview, "Send an invoice: done.").await;
     visit.browser.says("[data-testid=staff-invoices]", "a contract").await;
     visit.pictures("staff-invoice").await;
     let listed = "/v1/admin/accounts/acme/invoices";
     let listed = visit.staff().get(listed).await.unwrap().success().unwrap();
     let void = format!("void-{}", listed["invoices"][0]["id"].as_str().unwrap());
-    act(&visit, &void, &[("reason", "a mistake")], "can no longer be paid").await;
+    act(&visit, &void, &[("reason", "a mistake")], "can no longer be paid", "done.").await;
     visit.browser.says("[data-testid=staff-invoices]", "void: a mistake").await;
     open(&visit, "#health").await;
     visit.browser.see("check").await;

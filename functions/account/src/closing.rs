@@ -13,7 +13,7 @@ use tollgate::http::call::ApiCall;
 use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::payments::deletion::Clearance;
 use tollgate::runtime::billing::Billing;
-use tollgate::store::{Plan, StaffAct};
+use tollgate::store::Plan;
 
 use crate::AccountClients;
 
@@ -67,9 +67,8 @@ pub(crate) async fn close(clients: &AccountClients, call: &ApiCall) -> Result<Ap
             tracing::info!(account = %on.account(), why, "the account stays open");
             return Err(Refusal::PaymentPending.into());
         }
-        let by = call.caller()?.subject.to_string();
-        let act = StaffAct { by, at: call.now, reason: "the account was closed".to_owned() };
-        if Box::pin(payments.end_invoices(on.account(), &act)).await? {
+        let by = &call.caller()?.subject;
+        if Box::pin(payments.end_invoices(on.account(), by)).await? {
             return Err(Refusal::PaymentPending.into());
         }
     }

@@ -26,7 +26,8 @@ use tollgate::http::transactions;
 use tollgate::payments::PaymentError;
 use tollgate::payments::refill::RefillStep;
 use tollgate::runtime::billing::Billing;
-use tollgate::store::{ChainError, Plan, StaffAct};
+use tollgate::store::{ChainError, Plan};
+use tollgate::views::budget::BudgetView;
 use tollgate::views::transaction::Transaction;
 
 use crate::quotas::QuotasView;
@@ -85,8 +86,12 @@ struct AccountView {
     held: String,
     holds: Vec<OpenHoldView>,
     paid_credit: String,
+    /// What the next credit pays first.
+    owed: String,
     /// Free credit, by number.
     grants: Vec<StaffGrantView>,
+    /// Of its projects, in the current month.
+    budgets: Vec<BudgetView>,
     standing: &'static str,
     frozen: bool,
     /// Whether the personal data of its customer was erased.
@@ -168,6 +173,7 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
     let ChainHead { state, digest, .. } =
         billing.store.head(&account).await?.ok_or(Refusal::AccountNotOpen)?;
     let profile = billing.store.profile(&account).await?;
+    let now = call.now.max(state.at);
     ApiAnswer::ok(&AccountView {
         account: account.to_string(),
         email: profile.email,
@@ -178,7 +184,9 @@ pub(crate) async fn get(billing: &Billing, call: &ApiCall) -> Result<ApiAnswer, 
         held: state.held().to_string(),
         holds: state.holds.iter().map(shown_hold).collect(),
         paid_credit: state.paid.to_string(),
+        owed: state.owed.to_string(),
         grants: state.grants.iter().map(|grant| shown_grant(&state, grant)).collect(),
+        budgets: state.budgets.iter().map(|budget| BudgetView::of(budget, now)).collect(),
         standing: state.standing.name(),
         frozen: !state.frozen.is_empty(),
         erased: state.erased,
@@ -304,20 +312,17 @@ pub(crate) async fn close(clients: &AdminClients, call: &ApiCall) -> Result<ApiA
     let ReasonRequest { reason } = call.json()?;
     let close = |_: &AccountState| Ok(Command::Close { reason: reason.clone() });
     let closed = on_state(&clients.billing, call, close).await?;
-    end_pages(clients, call).await?;
+    end_payables(clients, call).await?;
     Ok(closed)
 }
 
-/// Pages end by themselves within the hour, so the account is closed even if Stripe does not answer.
-/// Open invoices end as well: whoever pays one afterwards could not use the credit.
-async fn end_pages(clients: &AdminClients, call: &ApiCall) -> Result<(), ApiError> {
+/// Ends what could still be paid: whoever pays afterwards could not use the credit. Pages end by
+/// themselves within the hour, so the account is closed even if Stripe does not answer.
+async fn end_payables(clients: &AdminClients, call: &ApiCall) -> Result<(), ApiError> {
     let account: AccountId = call.path("account")?;
     if clients.billing.store.staff_invoices(&account).await?.iter().any(|one| !one.is_over) {
         let payments = payments(&clients.billing, &clients.stripe, call).await?;
-        let (by, reason) =
-            (call.caller()?.subject.to_string(), "the account was closed".to_owned());
-        let act = StaffAct { by, at: call.now, reason };
-        match Box::pin(payments.end_invoices(&account, &act)).await {
+        match Box::pin(payments.end_invoices(&account, &call.caller()?.subject)).await {
             Ok(false) => {}
             Ok(true) => tracing::warn!(%account, "an invoice of a closed account is being paid"),
             Err(error) => {
@@ -368,7 +373,7 @@ pub(crate) async fn erase(clients: &AdminClients, call: &ApiCall) -> Result<ApiA
     let (account, billing): (AccountId, _) = (call.path("account")?, &clients.billing);
     let erase = |_: &AccountState| Ok(Command::Erase { reason: reason.clone() });
     let erased = on_state(billing, call, erase).await?;
-    end_pages(clients, call).await?;
+    end_payables(clients, call).await?;
     billing.store.begin_erasure(&account).await?;
     if let Some(customer) = billing.store.customer_profile(&account).await?.customer {
         let payments = payments(billing, &clients.stripe, call).await?;

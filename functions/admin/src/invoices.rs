@@ -28,7 +28,7 @@ const DUE_DAYS: u32 = 30;
 const DUE_DAYS_MAX: u32 = 365;
 /// The maximum number of invoices of an account that may be open.
 const OPEN_MAX: usize = 10;
-/// The maximum number of invoices in a list. Each open one is read at Stripe.
+/// The maximum number of invoices in a list. Each is read at Stripe.
 const LISTED_MAX: usize = 50;
 /// The largest amount in USD. With its tax it fits into what Stripe accepts, $999,999.99
 /// (docs.stripe.com/currencies).
@@ -140,9 +140,7 @@ pub(crate) async fn issue(clients: &AdminClients, call: &ApiCall) -> Result<ApiA
     let is_repeated =
         |(place, method)| methods.iter().take(place).any(|other: &InvoiceMethod| other == method);
     if methods.is_empty() || methods.iter().enumerate().any(is_repeated) {
-        return Err(
-            wrong("methods", "must contain each method at most once, and one at least").into()
-        );
+        return Err(wrong("methods", "must list at least one method, and none twice").into());
     }
     check_credit(billing, credit)?;
     let wanted = WantedInvoice { credit, due_days, methods };
@@ -260,7 +258,7 @@ async fn end(
             return Err(Problem::new(ProblemCode::Conflict, why).into());
         }
         VoidOutcome::Processing => {
-            let why = "A payment of the invoice is on its way.";
+            let why = "A payment for this invoice is in progress. It cannot be voided now.";
             return Err(Problem::new(ProblemCode::Conflict, why).into());
         }
     }
@@ -315,10 +313,7 @@ fn check_credit(billing: &Billing, credit: Usd) -> Result<(), Problem> {
 fn refused(failure: PaymentError) -> ApiError {
     match failure {
         PaymentError::Stripe(StripeError::Rejected(rejection)) => {
-            let why = format!(
-                "Stripe refused the invoice: {} Try again with another Idempotency-Key.",
-                rejection.message
-            );
+            let why = format!("Stripe refused the request: {}", rejection.message);
             Problem::new(ProblemCode::Unusable, why).into()
         }
         failure @ (PaymentError::Stripe(_)

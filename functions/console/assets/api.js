@@ -102,8 +102,8 @@ export async function write(method, path, body) {
     if (!problem.isPassing) unanswered.delete(request);
     throw problem;
   }
-  // A write succeeded, so the customer has seen the current state. The same request from now on is a new one.
-  unanswered.clear();
+  // A write to this place succeeded, so the current state of it was seen. The same request from now on is a new one.
+  for (const known of unanswered.keys()) if (known.split(' ')[1] === path) unanswered.delete(known);
   return response.status === 204 ? null : response.json();
 }
 

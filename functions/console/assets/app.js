@@ -7,7 +7,7 @@ import { banners, returned } from './banners.js';
 import { noteReturn } from './checkout.js';
 import { fill, h, icon } from './dom.js';
 import * as localCloud from './local.js';
-import { button, contact, failure, link } from './ui.js';
+import { button, contact, failure, link, noteTyping } from './ui.js';
 import * as balance from './sections/balance.js';
 import * as cards from './sections/cards.js';
 import * as company from './sections/company.js';
@@ -50,8 +50,8 @@ async function start() {
       localCloud.bar(document.getElementById('local-bar'), session, () => view.dispatchEvent(new Event('moved')));
     }
     addEventListener('hashchange', () => show(false));
-    // What was typed is not thrown away by a redirect or a refresh. A section that is drawn again begins anew.
-    view.addEventListener('input', ({ target }) => target.closest('form')?.setAttribute('data-dirty', ''));
+    // A section that is drawn again begins anew.
+    noteTyping(view);
     // A link to the current hash fires no `hashchange`.
     document.addEventListener('click', (event) => {
       const hash = event.target.closest?.('a[href^="#"]')?.getAttribute('href');

@@ -54,6 +54,11 @@ export async function copyText(text, status) {
   announce(status.textContent);
 }
 
+/** Marks forms that were typed into. What was typed is not thrown away by a redirect or a refresh. */
+export function noteTyping(view) {
+  view.addEventListener('input', ({ target }) => target.closest('form')?.setAttribute('data-dirty', ''));
+}
+
 /** Marks an element as busy while work runs. `disabled` would lose the keyboard focus. */
 export async function busy(element, work) {
   element.setAttribute('aria-busy', 'true');

@@ -11,7 +11,7 @@ pub struct ConsoleSettings {
     /// `staff/config.json`. `None` if there is no staff page.
     staff_config: Option<String>,
     content_security_policy: HeaderValue,
-    /// Where the page signs in. `None` without a page, or if tokens come from `/local/tokens`.
+    /// Where the pages sign in. `None` without a page, or if tokens come from `/local/tokens`.
     sign_in_origins: Option<Vec<String>>,
 }
 
@@ -127,7 +127,8 @@ impl ConsoleSettings {
         }
         let connect: String = origins.iter().map(|origin| format!(" {origin}")).collect();
         let content_security_policy = policy_with(&connect)?;
-        let sign_in_origins = (client_id.is_some() && !is_local).then_some(origins);
+        let signs_in = client_id.is_some() || has_staff_page;
+        let sign_in_origins = (signs_in && !is_local).then_some(origins);
         let config = PageConfig {
             mode,
             issuer,
@@ -153,7 +154,7 @@ impl ConsoleSettings {
         Ok(ConsoleSettings { config, staff_config, content_security_policy, sign_in_origins })
     }
 
-    /// Whether there is a page that signs in at the issuer.
+    /// Whether there is a page that signs in at an issuer.
     #[must_use]
     pub fn signs_in(&self) -> bool {
         self.sign_in_origins.is_some()

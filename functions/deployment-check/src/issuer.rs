@@ -121,7 +121,7 @@ fn check_endpoints(
     page: &ConsoleSettings,
 ) -> Result<(), IssuerErrorKind> {
     let missing = |name: &str| {
-        IssuerErrorKind::Wrong(format!("has no {name}, so nobody can sign in to the Billing page"))
+        IssuerErrorKind::Wrong(format!("has no {name}, so nobody can sign in on the page"))
     };
     if configuration.authorization_endpoint.is_none() {
         return Err(missing("authorization_endpoint"));
@@ -136,7 +136,7 @@ fn check_endpoints(
     for (name, endpoint) in called {
         let Some(endpoint) = endpoint.filter(|endpoint| !page.may_call(endpoint)) else { continue };
         return Err(IssuerErrorKind::Wrong(format!(
-            "names the {name} {endpoint}, and the Billing page may not call it. Add it to PAGE_CONNECT"
+            "names the {name} {endpoint}, and the page may not call it. Add it to PAGE_CONNECT"
         )));
     }
     Ok(())

@@ -89,6 +89,11 @@ enum CheckError {
         "the Billing page's client (PAGE_CLIENT_ID) is listed in {0}. Every customer could get that scope. Use another client"
     )]
     PageClientListed(&'static str),
+    /// Customers could sign in on the page.
+    #[error(
+        "the staff page (STAFF_PAGE_CLIENT_ID) needs an issuer of its own (STAFF_ISSUER). At TOKEN_ISSUER, customers could sign in there and get its scope"
+    )]
+    StaffPageForCustomers,
     /// Nobody could do anything on the page.
     #[error(
         "the staff page's client (STAFF_PAGE_CLIENT_ID) is not listed in STAFF_CLIENTS. Its tokens would have no scope"
@@ -164,9 +169,10 @@ async fn check(
     let page_client = value_of("PAGE_CLIENT_ID").unwrap_or_default();
     check_page_client(page_client.trim(), &settings.scope_clients)?;
     let staff_client = value_of("STAFF_PAGE_CLIENT_ID").unwrap_or_default();
-    check_staff_page_client(staff_client.trim(), &settings.scope_clients)?;
+    let staff_client = staff_client.trim();
     let issuer = value_of("TOKEN_ISSUER").unwrap_or_default();
     let staff = value_of("STAFF_ISSUER").filter(|issuer| !issuer.trim().is_empty());
+    check_staff_page(staff_client, &settings.scope_clients, &issuer, staff.as_deref())?;
     // Created for each request, because it caches the secret.
     let stripe = OnDemand::read(&clients.aws, &value_of)?;
     let limit = clients.patience.give_up_after;
@@ -180,7 +186,8 @@ async fn check(
         let customers = issuer::check(&customers, clients.patience);
         let staff = async {
             let Some(issuer) = &staff else { return Ok(()) };
-            let staff = IssuerSetting { variable: "STAFF_ISSUER", issuer, page: None };
+            let page = (!staff_client.is_empty()).then_some(&page);
+            let staff = IssuerSetting { variable: "STAFF_ISSUER", issuer, page };
             issuer::check(&staff, clients.patience).await
         };
         match tokio::join!(customers, staff) {
@@ -228,11 +235,24 @@ fn check_page_client(page_client: &str, clients: &ScopeClients) -> Result<(), Ch
     Ok(())
 }
 
-fn check_staff_page_client(client: &str, clients: &ScopeClients) -> Result<(), CheckError> {
-    if client.is_empty() || clients.staff.iter().any(|listed| listed == client) {
+/// Everybody at its issuer can sign in on the page, and a provider may give them any scope.
+fn check_staff_page(
+    client: &str,
+    clients: &ScopeClients,
+    issuer: &str,
+    staff_issuer: Option<&str>,
+) -> Result<(), CheckError> {
+    if client.is_empty() {
         return Ok(());
     }
-    Err(CheckError::StaffPageClientNotListed)
+    if staff_issuer.is_none_or(|staff| staff.trim() == issuer.trim()) {
+        return Err(CheckError::StaffPageForCustomers);
+    }
+    if clients.staff.iter().any(|listed| listed == client) {
+        Ok(())
+    } else {
+        Err(CheckError::StaffPageClientNotListed)
+    }
 }
 
 /// The mode of the key in the secret.

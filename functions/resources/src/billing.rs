@@ -17,13 +17,13 @@ use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{BoundedRead, READS_MAX, StoreError};
+use tollgate::views::budget::BudgetView;
 use tollgate::views::price_display::DisplayView;
 use tollgate::views::spending::{
     ResourceIdentity, ServiceTime, SpendingItem, SpendingReport, SpendingSteps, SpentAmount,
     four_decimals,
 };
 
-use crate::budgets::BudgetView;
 use crate::shown::state_name;
 
 #[derive(Debug, Serialize)]

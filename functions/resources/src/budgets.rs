@@ -13,6 +13,7 @@ use tollgate::http::handler::{ApiAnswer, ApiError, OnAccount};
 use tollgate::http::problem::{Problem, ProblemCode};
 use tollgate::runtime::billing::Billing;
 use tollgate::store::{BoundedRead, CommandError, Plan, READS_MAX};
+use tollgate::views::budget::BudgetView;
 use tollgate::views::spending::{ServiceTime, SpendingSteps};
 
 /// How often the month is added up before the request is refused, because the account keeps changing.
@@ -27,36 +28,8 @@ struct BudgetRequest {
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct BudgetView {
-    project: String,
-    /// What the project may cost in a calendar month, in USD.
-    amount: String,
-    /// Whether what runs in it is stopped when the budget is used up.
-    stop: bool,
-    /// The current month, such as `2026-11`.
-    month: String,
-    /// What the month has cost so far, in USD.
-    spent: String,
-    /// Zero if more was spent.
-    left: String,
-}
-
-#[derive(Debug, Serialize)]
 struct BudgetsView {
     items: Vec<BudgetView>,
-}
-
-impl BudgetView {
-    pub(crate) fn of(budget: &Budget, now: Timestamp) -> BudgetView {
-        BudgetView {
-            project: budget.project.to_string(),
-            amount: budget.amount.to_string(),
-            stop: budget.stops,
-            month: now.month_name(),
-            spent: budget.spent_in(now).to_string(),
-            left: budget.left_in(now).or_zero().to_string(),
-        }
-    }
 }
 
 /// Handles `GET /v1/budgets`.

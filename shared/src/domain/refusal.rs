@@ -311,7 +311,7 @@ pub enum Refusal {
         "the customer has a balance at Stripe, which would change the invoice. Settle it in the \
          Dashboard first"
     )]
-    CreditAtStripe,
+    BalanceAtStripe,
     #[error("the account has no customer at Stripe any more")]
     NoCustomer,
     #[error("refund {number} is not open")]
@@ -458,7 +458,7 @@ impl Refusal {
             | Refusal::NothingLeftToRefund
             | Refusal::RefundNotOpen { .. }
             | Refusal::TooManyInvoices { .. }
-            | Refusal::CreditAtStripe
+            | Refusal::BalanceAtStripe
             | Refusal::NoCustomer
             | Refusal::InTrial
             | Refusal::ImportedOtherwise { .. }

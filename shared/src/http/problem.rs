@@ -378,7 +378,7 @@ fn code_of(refusal: &Refusal) -> ProblemCode {
         | Refusal::NothingLeftToRefund
         | Refusal::TooManyRefunds { .. }
         | Refusal::RefundNotOpen { .. }
-        | Refusal::CreditAtStripe
+        | Refusal::BalanceAtStripe
         | Refusal::NoCustomer
         | Refusal::AttemptOpen { .. }
         | Refusal::AttemptNotOpen { .. }

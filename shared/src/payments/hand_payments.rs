@@ -115,8 +115,8 @@ impl Payments<'_> {
         })
     }
 
-    /// The same for invoices that staff issued. Their payments may have been made long before, and carry
-    /// nothing.
+    /// Credits invoices of staff that are paid, and says whether one is being paid. Their payments may have
+    /// been made long before, and carry no metadata.
     pub(super) async fn invoice_payments(
         &self,
         account: &AccountId,

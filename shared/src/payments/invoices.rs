@@ -1,12 +1,12 @@
 //! Invoices that staff issue. The customer pays later, and the credit comes with the payment.
 
 use crate::domain::event::{Change, PaymentChange};
-use crate::domain::ids::{AccountId, PaymentId};
+use crate::domain::ids::{AccountId, PaymentId, StaffId};
 use crate::domain::money::Usd;
 use crate::domain::profile::EmailAddress;
 use crate::domain::refusal::Refusal;
 use crate::domain::row::Row;
-use crate::domain::timestamp::DAY;
+use crate::domain::timestamp::{DAY, HOUR};
 use crate::payments::{PaymentError, Payments, RecoveredPayment, Recovery};
 use crate::store::{PaymentIds, StaffAct, StaffInvoice};
 use crate::stripe::StripeError;
@@ -14,6 +14,9 @@ use crate::stripe::calls::{InvoiceCollection, InvoiceMethod, NewInvoice, NewRece
 use crate::stripe::keys::IdempotencyKey;
 use crate::stripe::metadata::{self, Purchase, PurchaseKind};
 use crate::stripe::objects::StripeInvoice;
+
+/// For so long Stripe surely keeps what it answered to an idempotency key, and an hour more.
+const KEYS_KEPT_SECONDS: i64 = DAY + HOUR;
 
 /// What staff want to bill.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,21 +112,24 @@ impl Payments<'_> {
         self.void_staff_invoice(account, &noted.id, &StaffAct { by, at, reason }).await.map(drop)
     }
 
-    /// Voids the open invoices of an account that is being closed. Returns whether one is being paid.
+    /// Voids the open invoices of an account that is being closed, by staff or by its customer. Returns
+    /// whether one is being paid.
     ///
     /// # Errors
     /// [`PaymentError`]
     pub async fn end_invoices(
         &self,
         account: &AccountId,
-        by: &StaffAct,
+        by: &StaffId,
     ) -> Result<bool, PaymentError> {
+        let (by, reason) = (by.to_string(), "the account was closed".to_owned());
+        let act = StaffAct { by, at: self.now, reason };
         let mut is_one_paid = false;
         for noted in self.billing.store.staff_invoices(account).await? {
             if noted.is_over {
                 continue;
             }
-            match self.void_staff_invoice(account, &noted.id, by).await? {
+            match self.void_staff_invoice(account, &noted.id, &act).await? {
                 VoidOutcome::Void => {}
                 VoidOutcome::Paid | VoidOutcome::Processing => is_one_paid = true,
             }
@@ -236,7 +242,7 @@ impl Payments<'_> {
     /// today. It is marked as paid outside of Stripe, so no money moves. Its events credit nothing.
     ///
     /// # Errors
-    /// [`Refusal::CreditAtStripe`] if the customer has a balance at Stripe, which would pay it or be
+    /// [`Refusal::BalanceAtStripe`] if the customer has a balance at Stripe, which would pay it or be
     /// charged with it; [`Refusal::NoCustomer`]; [`PaymentError`].
     pub async fn invoice_receipt(
         &self,
@@ -273,7 +279,8 @@ impl Payments<'_> {
         Ok(Some(invoice))
     }
 
-    /// The invoice that Stripe has for the payment. What an earlier request left half done is removed.
+    /// The invoice that Stripe has for the payment. What a request left half done a day ago is removed.
+    /// A younger one is gone on with, by its keys.
     async fn existing_invoice(
         &self,
         new: &NewReceiptInvoice,
@@ -291,8 +298,11 @@ impl Payments<'_> {
             if metadata::receipt_of(&made.metadata) != Some(new.payment.as_str()) {
                 continue;
             }
+            let age = made.created.map_or(0, |created| self.now.seconds() - created);
+            let is_old = age > KEYS_KEPT_SECONDS;
             match made.status.as_deref() {
                 Some("paid") => return Ok(FoundReceipt::Paid(Box::new(made))),
+                Some("draft" | "open") if !is_old => continue,
                 Some("draft") => drop(self.stripe.delete_invoice(&made.id).await?),
                 Some("open") => drop(self.stripe.void_invoice(&made.id).await?),
                 Some(_) | None => {}
@@ -302,17 +312,18 @@ impl Payments<'_> {
         Ok(FoundReceipt::Left { ended })
     }
 
-    /// `ended` is the number of attempts before. Stripe keeps what it answered to their keys.
+    /// `ended` is the number of attempts that came to nothing. Two requests at once have the same keys, and
+    /// make one invoice.
     async fn make_receipt(
         &self,
         new: &NewReceiptInvoice,
         ended: usize,
     ) -> Result<StripeInvoice, PaymentError> {
         if self.stripe.customer(&new.customer).await?.balance.unwrap_or_default() != 0 {
-            return Err(PaymentError::Refused(Refusal::CreditAtStripe));
+            return Err(PaymentError::Refused(Refusal::BalanceAtStripe));
         }
         let step = |step: &str| {
-            let step = format!("{ended}/{}/{step}", self.now.seconds());
+            let step = format!("{ended}/{step}");
             IdempotencyKey::receipt_invoice(&new.account, &new.payment, &step)
         };
         let draft = self.stripe.create_receipt_invoice(new, &step("invoice")).await?;
@@ -326,7 +337,7 @@ impl Payments<'_> {
         if !is_as_meant {
             // The customer's balance changed since it was looked at. Voiding gives it back.
             self.stripe.void_invoice(&draft.id).await?;
-            return Err(PaymentError::Refused(Refusal::CreditAtStripe));
+            return Err(PaymentError::Refused(Refusal::BalanceAtStripe));
         }
         Ok(self.stripe.mark_paid(&draft.id, &step("paid")).await?)
     }

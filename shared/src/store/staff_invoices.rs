@@ -31,7 +31,7 @@ pub struct StaffInvoice {
     pub is_over: bool,
 }
 
-/// Who of the staff did something, when and why.
+/// Who did something, when and why: staff, or the customer who closed the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaffAct {
     /// The subject of the token.

@@ -27,8 +27,8 @@ export function view(host) {
     place,
     () => read('v1/invoices', { limit: PAGE }),
     ({ open = [], items, next }) => {
-      if (open.length > 0) fill(toPay, card('To pay', { testid: 'invoices-open' }, openList(open)));
-      if (items.length === 0) return empty('No invoices yet', 'You get an invoice or receipt for every top-up and refill.');
+      if (open.length > 0) fill(toPay, card('Invoices to pay', { testid: 'invoices-open' }, openList(open)));
+      if (items.length === 0) return empty(open.length > 0 ? 'No paid invoices yet' : 'No invoices yet', 'You get an invoice or receipt for every top-up and refill.');
       const list = table(
         { caption: 'Invoices, newest first', columns: COLUMNS, class: 'transactions invoices' },
         items.map(invoice),
@@ -55,7 +55,7 @@ function openList(open) {
           h('strong', {}, money.exact(amount)),
           ` for invoice ${number}, due `,
           time(dueAt, 'date'),
-          money.compare(amount, credit) === 0 ? '' : `. Adds ${money.exact(credit)} of credit`,
+          `. Adds ${money.exact(credit)} of credit when paid.`,
         ),
         url && link('Pay invoice', url, { kind: 'button small primary', outside: true, testid: 'invoice-pay', describe: `Pay invoice ${number}` }),
       ),

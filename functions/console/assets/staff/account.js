@@ -6,16 +6,22 @@ import * as money from '../money.js';
 import { time } from '../time.js';
 import { announce, button, card, empty, link, notice, perHour, pill, row, table } from '../ui.js';
 import { actionBar, dayIn } from './actions.js';
-import { copyable, facts, loading, outcome, rows, standingPill } from './parts.js';
+import { copyable, facts, loading, outcome, rights, rows, standingPill } from './parts.js';
 
 const PAGE = 50;
-const READ = 'The customer reads it.';
+const READ = 'Shown to the customer.';
+const METHODS = {
+  'bank_transfer,us_bank_account,card': 'Bank transfer, bank debit or card',
+  'bank_transfer,card': 'Bank transfer or card',
+  'us_bank_account,card': 'Bank debit or card',
+  card: 'Card',
+};
 const INVOICE_STATUS = { paid: 'ok', open: 'warn', void: '', draft: '' };
 const GRANTS = [
   { label: 'Grant', class: 'col-what' },
   { label: 'Left', class: 'num col-amount' },
   { label: 'Expires', class: 'col-date' },
-  { label: 'Not for', class: 'col-kind' },
+  { label: 'Excludes', class: 'col-kind' },
 ];
 const INVOICES = [
   { label: 'Invoice', class: 'col-what' },
@@ -44,7 +50,7 @@ export function view(host, id) {
   const readRows = loading(
     history,
     () => read(`${path}/transactions`, { include: 'all', limit: PAGE }),
-    ({ items, next }) => card('What happened', { testid: 'history' }, rows(items, 'Rows, the newest first'), older(path, next)),
+    ({ items, next }) => card('History', { testid: 'history' }, rows(items, 'Rows, the newest first'), older(path, next)),
     6,
   );
 
@@ -54,21 +60,14 @@ export function view(host, id) {
   }
 }
 
-/** Staff with limits send no invoices, and are not shown any. */
-async function invoicesOf(path) {
-  try {
-    return await read(`${path}/invoices`);
-  } catch (problem) {
-    if (problem.status === 403) return { invoices: [] };
-    throw problem;
-  }
-}
+/** Support sends no invoices, and is not shown any. */
+const invoicesOf = async (path) => (rights.areAll ? read(`${path}/invoices`) : { invoices: [] });
 
 function overview(account, path, changed) {
   const { standing, frozen } = account;
   return [
     card(
-      'How it stands',
+      'Summary',
       { testid: 'summary' },
       facts([
         ['Account', copyable(account.account)],
@@ -77,20 +76,22 @@ function overview(account, path, changed) {
         ['Balance', h('span', { testid: 'balance' }, money.exact(account.balance))],
         ['Available', money.exact(account.available)],
         ['Paid credit', money.exact(account.paid_credit)],
+        ['Owed', money.compare(account.owed, '0') > 0 && money.exact(account.owed)],
         ['Held', money.compare(account.held, '0') > 0 && money.exact(account.held)],
         ['Rate', perHour(account.rate_per_hour)],
         ['Resources', `${account.running} running, ${account.idle} off`],
         ['Paid through', account.paid_through && time(account.paid_through)],
-        ['Auto-refill', account.auto_refill ?? 'off'],
+        ['Auto-refill', account.auto_refill ? money.exact(account.auto_refill) : 'off'],
         ['Payments under way', account.pending_payments > 0 && String(account.pending_payments)],
         ['Refunds under way', account.open_refunds > 0 && String(account.open_refunds)],
         ['Limits', `${account.quotas.resources} resources, ${account.quotas.projects} projects`],
         ['Last row', [time(account.at), ` (${account.rows} rows)`]],
+        ['Budgets', account.budgets.length > 0 && account.budgets.map(budget)],
         ['Personal data', account.erased && 'erased'],
       ]),
       checked(path),
     ),
-    card('What to do', { testid: 'actions' }, actionBar(actionsOn(account, path), changed)),
+    card('Actions', { testid: 'actions' }, actionBar(actionsOn(account, path), changed)),
     account.grants.length > 0 &&
       card('Free credit', { testid: 'grants' }, table({ caption: 'Grants', columns: GRANTS, class: 'staff-table' }, account.grants.map(grant)), actionBar(withdrawals(account, path), changed)),
   ];
@@ -101,12 +102,12 @@ function checked(path) {
   const place = h('span', { class: 'hint', role: 'status', testid: 'verified' });
   const problems = outcome();
   const verify = button(
-    'Check the history',
+    'Verify history',
     async () => {
       problems.clear();
       try {
-        const { rows: count } = await read(`${path}/verify`);
-        place.textContent = `All ${count} rows match their hashes.`;
+        const { verified: isRight, rows: count, wrong } = await read(`${path}/verify`);
+        place.textContent = isRight ? `All ${count} rows match their hashes.` : `The history is damaged: ${wrong}`;
       } catch (problem) {
         problems.fail(problem);
       }
@@ -116,9 +117,11 @@ function checked(path) {
   return h('div', { class: 'form-foot' }, verify, place, problems.element);
 }
 
-function actionsOn({ standing, frozen, balance, account }, path) {
+function actionsOn({ standing, frozen, balance, owed, account }, path) {
   const isClosed = standing === 'closed';
-  const after = (amount) => `The balance goes from ${money.exact(balance)} to ${money.exact(money.sum([balance, amount]))}.`;
+  const isOwed = money.compare(owed, '0') > 0;
+  const after = (amount) =>
+    `The balance goes from ${money.exact(balance)} to ${money.exact(money.sum([balance, amount]))}.${isOwed ? ` Credit pays the ${money.exact(owed)} that is owed first.` : ''}`;
   const plain = (name, label, sentence, kind) => ({
     name,
     label,
@@ -135,40 +138,46 @@ function actionsOn({ standing, frozen, balance, account }, path) {
         { name: 'amount', label: 'Amount', prefix: '$', isAmount: true },
         { name: 'expires', label: 'Expires on', type: 'date', value: dayIn(30) },
       ],
-      preview: ({ amount, expires }) => `Adds ${money.exact(amount)} of free credit, which expires on ${expires}. ${after(amount)}`,
+      preview: ({ amount, expires }) => `Adds ${money.exact(amount)} of free credit, which expires on ${expires} at 00:00 UTC. ${after(amount)}`,
       request: ({ amount, expires, reason }) => ['POST', `${path}/bonus`, { amount, expires_at: `${expires}T00:00:00Z`, reason }],
     },
-    {
+    rights.areAll && {
       name: 'correction',
       label: 'Correct the balance',
       reasonHint: READ,
       inputs: [{ name: 'amount', label: 'Amount', prefix: '$', hint: 'Negative to take credit.', isAmount: true, isSigned: true }],
-      preview: ({ amount }) => `Moves ${money.signed(amount)} of paid credit. ${after(amount)}`,
+      preview: ({ amount }) => `${amount.startsWith('-') ? 'Takes' : 'Adds'} ${money.exact(amount.replace('-', ''))} of paid credit. ${after(amount)}`,
       request: ({ amount, reason }) => ['POST', `${path}/correction`, { amount, reason }],
     },
-    !isClosed && {
+    rights.areAll &&
+      !isClosed && {
       name: 'invoice',
       label: 'Send an invoice',
       inputs: [
         { name: 'credit', label: 'Credit, before tax', prefix: '$', isAmount: true },
         { name: 'due', label: 'Days to pay', value: '30', type: 'number' },
+        { name: 'methods', label: 'How to pay', options: METHODS },
       ],
-      preview: ({ credit, due }) => `Sends an invoice for ${money.exact(credit)} that is due in ${due} days. The credit is added when it is paid.`,
-      request: ({ credit, due, reason }) => ['POST', `${path}/invoices`, { credit, due_days: Number(due), reason }],
+      preview: ({ credit, due }) => `Sends an invoice for ${money.exact(credit)} plus any tax, due in ${due} days. The credit is added once it is paid in full.`,
+      request: ({ credit, due, methods, reason }) => ['POST', `${path}/invoices`, { credit, due_days: Number(due), methods: methods.split(','), reason }],
     },
-    frozen
-      ? plain('unfreeze', 'Unfreeze', 'Resources can be started again.')
-      : plain('freeze', 'Freeze', 'Nothing can be started until it is unfrozen. What runs goes on.'),
-    ...(isClosed
-      ? [plain('reopen', 'Reopen', 'The account can be used again. Auto-refill stays off.')]
-      : [
-          standing === 'suspended'
-            ? plain('resume', 'End the suspension', 'Ends a suspension by staff, if the credit allows it.')
-            : plain('suspend', 'Suspend', 'Stops everything that runs, at once.', 'danger'),
-          plain('refill/abandon', 'Abandon the refill', 'Ends a refill that is stuck. One that was paid is credited.'),
-          plain('close', 'Close', `Closes ${account}. Nothing may run. Credit that is left stays on it.`, 'danger'),
-        ]),
+    ...(rights.areAll ? onStanding() : []),
   ].filter(Boolean);
+
+  function onStanding() {
+    const freezing = frozen
+      ? plain('unfreeze', 'Unfreeze', 'Resources can be started again.')
+      : plain('freeze', 'Freeze', 'Nothing can be started until it is unfrozen. What is running keeps running.');
+    if (isClosed) return [freezing, plain('reopen', 'Reopen', 'The account can be used again. Auto-refill stays off.')];
+    return [
+      freezing,
+      standing === 'suspended'
+        ? plain('resume', 'End the suspension', 'Ends a suspension by staff, if the credit allows it.')
+        : plain('suspend', 'Suspend', 'Stops everything that runs, at once.', 'danger'),
+      plain('refill/abandon', 'Abandon the refill', 'Ends a refill that is stuck. One that was paid is credited.'),
+      plain('close', 'Close', `Closes ${account}. Possible only while nothing runs. Credit that is left stays on it.`, 'danger'),
+    ];
+  }
 }
 
 function grant({ number, kind, amount, remaining, expires_at: expiresAt, excludes }) {
@@ -179,15 +188,19 @@ function grant({ number, kind, amount, remaining, expires_at: expiresAt, exclude
   );
 }
 
+const budget = ({ project, amount, spent, stop }) =>
+  h('span', { class: 'clip' }, `${project}: ${money.exact(spent)} of ${money.exact(amount)}${stop ? ', then it stops' : ''}`);
+
 /** Only a bonus can be taken back. What a plan or a trial brought belongs to it. */
 const withdrawals = ({ grants }, path) =>
   grants
-    .filter(({ kind }) => kind === 'bonus')
-    .map(({ number, remaining }) => ({
+    .map((grant) => ({ ...grant, free: money.sum([grant.remaining, `-${grant.held}`]) }))
+    .filter(({ kind, free }) => rights.areAll && kind === 'bonus' && !money.isUsedUp(free))
+    .map(({ number, free }) => ({
       name: `withdraw-${number}`,
       label: `Withdraw bonus ${number}`,
       kind: 'danger',
-      preview: () => `Takes ${money.exact(remaining)} back, the rest of bonus ${number}.`,
+      preview: () => `Takes ${money.exact(free)} back, the rest of bonus ${number} that is not held.`,
       request: ({ reason }) => ['POST', `${path}/grants/${number}/withdraw`, { reason }],
     }));
 
@@ -236,7 +249,7 @@ function older(path, cursor) {
         place.append(...rows(items, '').querySelectorAll('tbody tr'));
         announce(`${items.length} older rows.`);
         cursor = next;
-        if (!next) foot.replaceChildren(empty('That is all'));
+        if (!next) foot.replaceChildren(empty('No older rows'));
       } catch (problem) {
         problems.fail(problem);
       }

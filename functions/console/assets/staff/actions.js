@@ -1,4 +1,4 @@
-/** Forms for what staff do. Each needs a reason, and shows the row that it appends before it is sent. */
+/** Forms for what staff do. Each says what it will do before it is sent. */
 
 import { now, write } from '../api.js';
 import { fill, h } from '../dom.js';
@@ -7,12 +7,13 @@ import { announce, busy, button, card, field, notice } from '../ui.js';
 import { outcome } from './parts.js';
 
 const DAYS = 86_400_000;
-const BYTES_OF_REASON_MAX = 500;
+/** The API allows 500 bytes. */
+const REASON_LENGTH_MAX = 500;
 
 /**
  * A row of buttons, each of which opens its form below.
  * @param {Action[]} actions
- * @param {(text: string) => void} done runs after an action succeeded
+ * @param {(action: Action, answer: object) => void} done runs after an action succeeded
  *
  * @typedef {object} Action
  * @property {string} name for tests and as an address
@@ -21,35 +22,39 @@ const BYTES_OF_REASON_MAX = 500;
  * @property {Input[]} [inputs] besides the reason
  * @property {boolean} [needsReason] by default
  * @property {string} [reasonHint]
- * @property {(values: Record<string, string>) => string} preview what is appended, in a sentence
+ * @property {(values: Record<string, string>) => string} preview what it will do
  * @property {(values: Record<string, string>) => ['POST'|'PUT', string, object]} request
  *
- * @typedef {{name: string, label: string, hint?: string, value?: string, prefix?: string, isAmount?: boolean, isOptional?: boolean, type?: string}} Input
+ * @typedef {{name: string, label: string, hint?: string, value?: string, prefix?: string, isAmount?: boolean, isSigned?: boolean, isOptional?: boolean, type?: string, options?: Record<string, string>}} Input
  */
 export function actionBar(actions, done) {
   const place = h('div');
-  const buttons = actions.map((action) =>
-    button(action.label, () => open(action), { kind: 'small', testid: `do-${action.name}` }),
+  let opener = null;
+  const buttons = actions.map((action, index) =>
+    button(action.label, () => open(action, index), { kind: 'small', testid: `do-${action.name}` }),
   );
   return h('div', { class: 'stack tight' }, h('div', { class: 'row-actions wrap' }, buttons), place);
 
-  function open(action) {
+  function open(action, index) {
+    // A write that is under way says what became of it in its own form.
+    if (place.querySelector('[aria-busy]')) return;
+    opener = buttons[index];
     fill(place, form(action, close, done));
-    place.querySelector('input, textarea, button').focus();
+    place.querySelector('input, select, button').focus();
   }
 
   function close() {
     fill(place);
-    buttons[0].focus();
+    opener?.focus();
   }
 }
 
 function form(action, close, done) {
-  const { name, label, kind = 'primary', inputs = [], needsReason = true, reasonHint = 'Customers find it in their export.' } = action;
+  const { name, label, kind = 'primary', inputs = [], needsReason = true, reasonHint = 'Included in the customer\u2019s data export.' } = action;
   const fields = inputs.map((input) => [input, field(input.label, control(name, input), { hint: input.hint, prefix: input.prefix })]);
   if (needsReason) {
     const input = { name: 'reason', label: 'Reason' };
-    fields.push([input, field('Reason', h('input', { id: `${name}-reason`, testid: 'reason', maxlength: BYTES_OF_REASON_MAX, autocomplete: 'off' }), { hint: reasonHint })]);
+    fields.push([input, field('Reason', h('input', { id: `${name}-reason`, testid: 'reason', maxlength: REASON_LENGTH_MAX, autocomplete: 'off' }), { hint: reasonHint })]);
   }
   const preview = h('div', { testid: 'preview', role: 'status' });
   const problems = outcome();
@@ -60,7 +65,7 @@ function form(action, close, done) {
     fields.map(([, shown]) => shown.element),
     preview,
     problems.element,
-    h('div', { class: 'form-foot' }, send, button('Cancel', close, { testid: 'action-cancel' })),
+    h('div', { class: 'form-foot' }, send, button('Cancel', () => send.hasAttribute('aria-busy') || close(), { testid: 'action-cancel' })),
   );
   show();
   return card(label, { id: `action-${name}`, testid: 'action' }, element);
@@ -105,7 +110,11 @@ function form(action, close, done) {
   }
 }
 
-function control(action, { name, value = '', isAmount, type = 'text' }) {
+function control(action, { name, value = '', isAmount, type = 'text', options }) {
+  if (options) {
+    const choices = Object.entries(options).map(([each, label]) => h('option', { value: each }, label));
+    return h('select', { id: `${action}-${name}`, testid: `in-${name}` }, choices);
+  }
   const input = h('input', {
     id: `${action}-${name}`,
     testid: `in-${name}`,

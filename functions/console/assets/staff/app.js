@@ -4,9 +4,10 @@ import { useSession } from '../api.js';
 import * as oidc from '../auth.js';
 import { fill, h } from '../dom.js';
 import * as localCloud from '../local.js';
-import { button, failure } from '../ui.js';
+import { button, failure, noteTyping } from '../ui.js';
 import * as account from './account.js';
 import * as health from './health.js';
+import { rights } from './parts.js';
 import * as payment from './payment.js';
 import * as search from './search.js';
 
@@ -22,6 +23,8 @@ async function start() {
     const config = await (await fetch('staff/config.json')).json();
     const session = config.mode === 'local' ? await localCloud.signInAsStaff() : await oidc.signIn(config);
     useSession(session);
+    // Some issuers put the name of the API before a scope.
+    rights.areAll = config.scopes.split(' ').some((scope) => scope.endsWith('tollgate/admin'));
     fill(
       document.getElementById('who'),
       h('span', { class: 'hint' }, 'Signed in as'),
@@ -30,8 +33,11 @@ async function start() {
     );
     fill(
       document.getElementById('nav'),
-      Object.entries(NAVIGATION).map(([name, label]) => h('li', {}, h('a', { href: `#${name}`, testid: `nav-${name}` }, h('span', {}, label)))),
+      Object.entries(NAVIGATION)
+        .filter(([name]) => rights.areAll || name !== 'health')
+        .map(([name, label]) => h('li', {}, h('a', { href: `#${name}`, testid: `nav-${name}` }, h('span', {}, label)))),
     );
+    noteTyping(view);
     addEventListener('hashchange', open);
     open();
   } catch (problem) {
@@ -45,9 +51,10 @@ async function start() {
 /** Shows what the URL's hash names: a view, and the ID that it is about. */
 function open() {
   const [name, ...rest] = location.hash.slice(1).split('/').map(decoded);
-  if (name === 'content') return document.getElementById('content').focus();
-  const shown = Object.hasOwn(VIEWS, name) ? VIEWS[name] : search;
+  if (name === 'content' && view.querySelector('h1')) return document.getElementById('content').focus();
   const id = rest.join('/') || null;
+  const isView = Object.hasOwn(VIEWS, name) && (id || name === 'health');
+  const shown = isView ? VIEWS[name] : search;
   const heading = h('h1', { tabindex: '-1', id: 'title' }, shown.title(id));
   const body = h('div', { class: 'stack' });
   fill(view, search.box(id), heading, body);

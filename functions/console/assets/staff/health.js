@@ -19,7 +19,7 @@ export function view(host) {
           'ul',
           { class: 'plain stack tight' },
           checks.map(({ name, ok: isRight, detail }) =>
-            h('li', { testid: 'check' }, pill(isRight ? 'ok' : 'wrong', isRight ? 'ok' : 'bad'), ' ', h('strong', {}, name.replaceAll('_', ' ')), h('span', { class: 'hint' }, ` ${detail}`)),
+            h('li', { testid: 'check' }, pill(isRight ? 'ok' : 'failing', isRight ? 'ok' : 'bad'), ' ', h('strong', {}, name.replaceAll('_', ' ')), h('span', { class: 'hint' }, ` ${detail}`)),
           ),
         ),
       ),

@@ -5,6 +5,9 @@ import * as money from '../money.js';
 import { time } from '../time.js';
 import { button, copyText, failure, link, loading as load, pill, row, table } from '../ui.js';
 
+/** Whether the page's tokens may do everything, or what support may. */
+export const rights = { areAll: true };
+
 const STANDINGS = { good: 'ok', suspended: 'bad', deleting: 'bad', deleted: 'bad', closed: '' };
 const COLUMNS = [
   { label: 'Time', class: 'col-date' },

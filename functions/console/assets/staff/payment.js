@@ -6,7 +6,7 @@ import * as money from '../money.js';
 import { time } from '../time.js';
 import { card, link, notice } from '../ui.js';
 import { actionBar } from './actions.js';
-import { copyable, facts, loading, rows } from './parts.js';
+import { copyable, facts, loading, rights, rows } from './parts.js';
 
 const RECOVERABLE = ['cs_', 'pi_', 'in_'];
 const REFUNDABLE = ['pi_', 'cs_', 'ch_', 'in_'];
@@ -50,7 +50,7 @@ export function view(host, id) {
       preview: ({ amount }) => `${amount ? money.exact(amount) : 'All that is left'} goes back to where it came from, with its tax and the same share of its bonus. The credit is taken now.`,
       request: ({ amount, reason }) => ['POST', `${path}/refunds`, { ...(amount && { amount }), reason }],
     },
-    begins(INVOICEABLE) && {
+    rights.areAll && begins(INVOICEABLE) && {
       name: 'make-invoice',
       label: 'Make an invoice',
       needsReason: false,
@@ -58,7 +58,7 @@ export function view(host, id) {
       request: () => ['POST', `${path}/invoice`],
     },
   ].filter(Boolean);
-  fill(host, said, actions.length > 0 && card('What to do', { testid: 'actions' }, actionBar(actions, done)), shown);
+  fill(host, said, actions.length > 0 && card('Actions', { testid: 'actions' }, actionBar(actions, done)), shown);
   const again = loading(
     shown,
     async () => {
@@ -90,16 +90,26 @@ const unknown = (id) =>
   card(
     'Not in the ledger',
     { testid: 'unknown' },
-    h('p', {}, 'No row tells of ', h('code', {}, id), '. If the customer paid, recover it. Stripe\u2019s status says whether it was paid.'),
+    h(
+      'p',
+      {},
+      'No row has the ID ',
+      h('code', {}, id),
+      RECOVERABLE.some((prefix) => id.startsWith(prefix))
+        ? '. Recover credits the payment if Stripe says that it is paid.'
+        : '. Search for the payment\u2019s ID that begins with pi_, cs_ or in_ instead.',
+    ),
   );
 
 function payment({ account, row, stripe, stripe_error: error }) {
   return [
+    // Only the owner of the ID is known.
+    row.seq === 0 && card('Not credited', { testid: 'not-credited' }, h('p', {}, 'No row has credited this ID.')),
     card(
       'In the ledger',
       { testid: 'payment-row' },
       facts([['Account', [link(account, `#account/${encodeURIComponent(account)}`, { testid: 'payment-account' })]]]),
-      rows([{ row, by: null, reason: null }], 'The row'),
+      row.seq > 0 && rows([{ row, by: null, reason: null }], 'The row'),
     ),
     card(
       'At Stripe',
@@ -112,7 +122,7 @@ function payment({ account, row, stripe, stripe_error: error }) {
 
 function shown(name, value) {
   if (value === null || value === undefined) return null;
-  if (name.startsWith('amount')) return `${value} cents`;
+  if (name.startsWith('amount')) return money.exact((value / 100).toFixed(2));
   if (name === 'created') return time(new Date(value * 1000).toISOString());
   if (typeof value === 'string' && /^[a-z]{2,5}_[A-Za-z0-9_]+$/.test(value)) return copyable(value);
   return typeof value === 'object' ? JSON.stringify(value) : String(value);

@@ -35,7 +35,7 @@ export function box(query) {
     'form',
     { class: 'search-box', role: 'search', on: { submit } },
     h('label', { for: 'search', class: 'visually-hidden' }, 'Search accounts and payments'),
-    input,
+    h('div', { class: 'field' }, input),
     button('Search', null, { kind: 'primary', testid: 'search-go', type: 'submit' }),
   );
 
@@ -58,8 +58,8 @@ export function view(host, query) {
     host,
     () => read('v1/admin/accounts', { query }),
     ({ items: accounts }) => {
-      // Who is meant is clear.
-      if (accounts.length === 1) location.replace(`#account/${encodeURIComponent(accounts[0].account)}`);
+      // Who is meant is clear, unless another search began since.
+      if (accounts.length === 1 && host.isConnected) location.replace(`#account/${encodeURIComponent(accounts[0].account)}`);
       if (accounts.length === 0) return empty('Nothing found', 'Names are found by their beginning, and IDs only as a whole.');
       const found = table({ caption: 'Accounts', columns: COLUMNS, class: 'staff-table', testid: 'accounts' }, accounts.map(account));
       return card('Accounts', {}, found);

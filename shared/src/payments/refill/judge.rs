@@ -88,6 +88,10 @@ impl Payments<'_> {
         reached: Reached,
     ) -> Result<RefillStep, PaymentError> {
         match (invoice.status.as_deref(), reached) {
+            // A credit note canceled it: nobody paid.
+            (Some("paid"), _) if invoice.settled_cents() == Some(0) => {
+                self.fail(account, attempt, RefillDecline::NotCharged, "void").await
+            }
             (Some("paid"), _) => self.paid(account, attempt, invoice).await,
             (Some("draft"), Reached::Invoice) => {
                 Box::pin(self.walk_from(account, attempt, invoice, Age::Known)).await

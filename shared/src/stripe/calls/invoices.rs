@@ -98,7 +98,7 @@ impl NewReceiptInvoice {
         let day: String = self.paid_at.to_string().chars().take(10).collect();
         let credit = InvoiceLine {
             cents: self.credit_cents,
-            description: format!("Credit, paid on {day} ({})", self.payment),
+            description: format!("Prepaid credit, paid on {day} (payment {})", self.payment),
         };
         let tax = self.received_cents - self.credit_cents;
         let tax = (tax > 0).then(|| InvoiceLine { cents: tax, description: "Tax".to_owned() });
@@ -245,7 +245,9 @@ impl Stripe {
             .currency(Currency::USD)
             .description(match new.collection {
                 InvoiceCollection::Charged => format!("Auto-refill ${}", new.purchase.credit),
-                InvoiceCollection::Sent { .. } => format!("${} of credit", new.purchase.credit),
+                InvoiceCollection::Sent { .. } => {
+                    format!("Prepaid credit, ${}", new.purchase.credit)
+                }
             });
         if new.tax == TaxMode::Automatic {
             request = request.tax_behavior(CreateInvoiceItemTaxBehavior::Exclusive);
