@@ -208,6 +208,13 @@ async fn staff_page_without_its_own_issuer_and_scope_fails_the_deployment() {
     assert!(reason.contains("is not listed in STAFF_CLIENTS"), "{reason}");
     let (status, reason) = world.answer("Create", &with("staff, desk")).await;
     assert_eq!(status, "SUCCESS", "{reason}");
+    // Nobody signs in at the customers' issuer by our page, so its endpoints do not matter.
+    let elsewhere = r#"{"issuer": "{issuer}", "jwks_uri": "{issuer}/keys",
+        "token_endpoint": "https://login.example/token"}"#;
+    let customers = issuer(200, elsewhere).await;
+    let set = [&with("staff, desk")[..], &[("TOKEN_ISSUER", customers.as_str())]].concat();
+    let (status, reason) = world.answer("Create", &set).await;
+    assert_eq!(status, "SUCCESS", "{reason}");
 }
 
 #[tokio::test]

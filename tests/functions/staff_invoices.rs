@@ -149,6 +149,22 @@ async fn invoice_that_a_credit_note_lowered_is_credited_in_proportion() {
     assert_eq!(listed(&world).await[0]["status"], "paid");
 }
 
+/// The account finds the payment when it looks, and is not held up by it.
+#[tokio::test]
+async fn lowered_invoice_whose_event_is_lost_is_credited_and_the_account_closes() {
+    let world = customer().await;
+    let invoice = issued(&world).await;
+    world.stand_in.credit_note(&invoice, 400_000).unwrap();
+    world.post(&format!("/i/{invoice}"), &format!("card={VISA}")).await;
+    // With the credit that it finds, the balance is another than was confirmed.
+    for (balance, status) in [("0.00", 409), ("1000.00", 200)] {
+        let close = world.event("DELETE /v1/account").json(&json!({"balance": balance}));
+        let answered = call(&world, &close).await;
+        assert_eq!(answered.status, status, "{}", answered.shown());
+    }
+    is_credited(&world, "1000").await;
+}
+
 /// Whoever pays afterwards could not use the credit.
 #[tokio::test]
 async fn open_invoices_end_with_the_account() {
@@ -399,4 +415,14 @@ async fn invoice_of_a_receipt_that_dies_anywhere_is_made_once() {
     };
     let calls = die_everywhere_with(&[("STRIPE_INVOICES", "off")], prepare, process, look).await;
     assert!((8..60).contains(&calls), "{calls} calls");
+    // Stripe has forgotten the keys of the first request when the second comes.
+    let later = async |world: &PaymentWorld| {
+        world.advance(3 * DAY);
+        process(world).await;
+    };
+    let look = async |world: &PaymentWorld| {
+        assert_eq!(world.objects("invoice").len(), 1);
+        look(world).await;
+    };
+    die_everywhere_with(&[("STRIPE_INVOICES", "off")], prepare, later, look).await;
 }

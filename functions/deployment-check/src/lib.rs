@@ -181,8 +181,8 @@ async fn check(
     let mode = Box::pin(mode(&stripe, clients.patience));
     check_staff_audience(&value_of, &issuer, staff.as_deref())?;
     let issuers = async {
-        let customers =
-            IssuerSetting { variable: "TOKEN_ISSUER", issuer: &issuer, page: Some(&page) };
+        let console = (!page_client.trim().is_empty()).then_some(&page);
+        let customers = IssuerSetting { variable: "TOKEN_ISSUER", issuer: &issuer, page: console };
         let customers = issuer::check(&customers, clients.patience);
         let staff = async {
             let Some(issuer) = &staff else { return Ok(()) };

@@ -6,7 +6,6 @@ use crate::domain::event::{
     Cause, Change, Event, KeyedRequest, PaymentFacts, RefillChange, StandingChange,
 };
 use crate::domain::ids::{AccountId, CardId, CustomerId, PaymentId};
-use crate::domain::money::Usd;
 use crate::domain::row::Row;
 use crate::domain::timestamp::{DAY, HOUR, Timestamp};
 use crate::payments::cards;
@@ -276,12 +275,13 @@ impl Payments<'_> {
         if !self.is_ours(origin).await? {
             return Ok(Err(PaymentOutcome::Foreign));
         }
+        let purchase = purchase.lowered_by_notes(&invoice);
         if let Some(identified) = of_paid_invoice(&invoice, paid, &purchase) {
             return Ok(Ok(identified));
         }
         let credit_cents = purchase.credit.to_cents().unwrap_or(i64::MAX);
         let due_cents = invoice.amount_due.unwrap_or_default();
-        if paid.received_cents < credit_cents.max(due_cents) {
+        if paid.received_cents < credit_cents.max(due_cents) || invoice.is_lowered() {
             // A part. The invoice is credited once it is paid, which has an event of its own.
             return Ok(Err(PaymentOutcome::Noted { account: account.clone() }));
         }
@@ -518,27 +518,10 @@ fn of_paid_invoice(
     Some(IdentifiedPayment {
         payment,
         also,
-        purchase: of_settled(purchase, invoice, settled_cents)?,
+        purchase: purchase.clone(),
         ids,
         received_cents: settled_cents,
     })
-}
-
-/// What was paid for. A credit note that lowered what was to be paid lowers the credit in proportion.
-/// `None` if nothing was paid.
-fn of_settled(
-    purchase: &Purchase,
-    invoice: &StripeInvoice,
-    settled_cents: i64,
-) -> Option<Purchase> {
-    let total = i128::from(invoice.total?);
-    if total == i128::from(settled_cents) {
-        return Some(purchase.clone());
-    }
-    let credit = i128::from(purchase.credit.to_cents().ok()?);
-    let cents = credit * i128::from(settled_cents) / total;
-    let credit = Usd::from_cents(i64::try_from(cents).ok()?).ok()?;
-    credit.is_positive().then(|| Purchase { credit, ..purchase.clone() })
 }
 
 fn payment_ids(ids: &StripeIds) -> PaymentIds {

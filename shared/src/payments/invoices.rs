@@ -6,7 +6,7 @@ use crate::domain::money::Usd;
 use crate::domain::profile::EmailAddress;
 use crate::domain::refusal::Refusal;
 use crate::domain::row::Row;
-use crate::domain::timestamp::{DAY, HOUR};
+use crate::domain::timestamp::DAY;
 use crate::payments::{PaymentError, Payments, RecoveredPayment, Recovery};
 use crate::store::{PaymentIds, StaffAct, StaffInvoice};
 use crate::stripe::StripeError;
@@ -14,9 +14,6 @@ use crate::stripe::calls::{InvoiceCollection, InvoiceMethod, NewInvoice, NewRece
 use crate::stripe::keys::IdempotencyKey;
 use crate::stripe::metadata::{self, Purchase, PurchaseKind};
 use crate::stripe::objects::StripeInvoice;
-
-/// For so long Stripe surely keeps what it answered to an idempotency key, and an hour more.
-const KEYS_KEPT_SECONDS: i64 = DAY + HOUR;
 
 /// What staff want to bill.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,17 +121,19 @@ impl Payments<'_> {
     ) -> Result<bool, PaymentError> {
         let (by, reason) = (by.to_string(), "the account was closed".to_owned());
         let act = StaffAct { by, at: self.now, reason };
-        let mut is_one_paid = false;
+        let (mut is_one_paid, mut failure) = (false, None);
         for noted in self.billing.store.staff_invoices(account).await? {
             if noted.is_over {
                 continue;
             }
-            match self.void_staff_invoice(account, &noted.id, &act).await? {
-                VoidOutcome::Void => {}
-                VoidOutcome::Paid | VoidOutcome::Processing => is_one_paid = true,
+            match self.void_staff_invoice(account, &noted.id, &act).await {
+                Ok(VoidOutcome::Void) => {}
+                Ok(VoidOutcome::Paid | VoidOutcome::Processing) => is_one_paid = true,
+                // The others must end nevertheless.
+                Err(error) => failure = Some(error),
             }
         }
-        Ok(is_one_paid)
+        failure.map_or(Ok(is_one_paid), Err)
     }
 
     /// Looks at an invoice that staff issued. One that is paid is credited, whether or not its event
@@ -270,6 +269,7 @@ impl Payments<'_> {
         };
         let invoice = match self.existing_invoice(&new).await? {
             FoundReceipt::Paid(invoice) => *invoice,
+            FoundReceipt::Begun(invoice) => self.finish_receipt(&new, *invoice).await?,
             FoundReceipt::Left { ended } => self.make_receipt(&new, ended).await?,
         };
         let store = &self.billing.store;
@@ -279,8 +279,7 @@ impl Payments<'_> {
         Ok(Some(invoice))
     }
 
-    /// The invoice that Stripe has for the payment. What a request left half done a day ago is removed.
-    /// A younger one is gone on with, by its keys.
+    /// The invoice that Stripe has for the payment.
     async fn existing_invoice(
         &self,
         new: &NewReceiptInvoice,
@@ -292,28 +291,22 @@ impl Payments<'_> {
         if let Some(lead) = leads.into_iter().find_map(|lead| lead.invoice) {
             return Ok(FoundReceipt::Paid(Box::new(self.stripe.invoice(&lead.id).await?)));
         }
-        let mut ended = 0;
+        let (mut begun, mut ended) = (None, 0);
         let since = new.paid_at.plus(-DAY);
         for made in self.stripe.invoices_since(&new.customer, since).await? {
             if metadata::receipt_of(&made.metadata) != Some(new.payment.as_str()) {
                 continue;
             }
-            let age = made.created.map_or(0, |created| self.now.seconds() - created);
-            let is_old = age > KEYS_KEPT_SECONDS;
             match made.status.as_deref() {
                 Some("paid") => return Ok(FoundReceipt::Paid(Box::new(made))),
-                Some("draft" | "open") if !is_old => continue,
-                Some("draft") => drop(self.stripe.delete_invoice(&made.id).await?),
-                Some("open") => drop(self.stripe.void_invoice(&made.id).await?),
-                Some(_) | None => {}
+                Some("draft" | "open") => begun = Some(Box::new(made)),
+                Some(_) | None => ended += 1,
             }
-            ended += 1;
         }
-        Ok(FoundReceipt::Left { ended })
+        Ok(begun.map_or(FoundReceipt::Left { ended }, FoundReceipt::Begun))
     }
 
-    /// `ended` is the number of attempts that came to nothing. Two requests at once have the same keys, and
-    /// make one invoice.
+    /// `ended` is the number of void ones. Two requests at once have the same key, and make one invoice.
     async fn make_receipt(
         &self,
         new: &NewReceiptInvoice,
@@ -322,31 +315,56 @@ impl Payments<'_> {
         if self.stripe.customer(&new.customer).await?.balance.unwrap_or_default() != 0 {
             return Err(PaymentError::Refused(Refusal::BalanceAtStripe));
         }
+        let key = IdempotencyKey::receipt_invoice(
+            &new.account,
+            &new.payment,
+            &format!("{ended}/invoice"),
+        );
+        let draft = self.stripe.create_receipt_invoice(new, &key).await?;
+        self.finish_receipt(new, draft).await
+    }
+
+    /// Goes on with a draft, or with an open invoice that an earlier request left. What is done shows in
+    /// the invoice: Stripe may have forgotten the keys.
+    async fn finish_receipt(
+        &self,
+        new: &NewReceiptInvoice,
+        begun: StripeInvoice,
+    ) -> Result<StripeInvoice, PaymentError> {
         let step = |step: &str| {
-            let step = format!("{ended}/{step}");
+            let step = format!("{}/{step}", begun.id);
             IdempotencyKey::receipt_invoice(&new.account, &new.payment, &step)
         };
-        let draft = self.stripe.create_receipt_invoice(new, &step("invoice")).await?;
-        for (name, line) in new.lines() {
-            self.stripe.create_receipt_item(&draft.id, new, &line, &step(name)).await?;
-        }
-        let open = self.stripe.finalize_invoice(&draft.id, &step("finalize")).await?;
+        let open = if begun.status.as_deref() == Some("draft") {
+            let mut cents = 0;
+            for (name, line) in new.lines() {
+                cents += line.cents;
+                if begun.total.unwrap_or_default() < cents {
+                    self.stripe.create_receipt_item(&begun.id, new, &line, &step(name)).await?;
+                }
+            }
+            self.stripe.finalize_invoice(&begun.id, &step("finalize")).await?
+        } else {
+            begun.clone()
+        };
         let is_as_meant = open.status.as_deref() == Some("open")
             && open.amount_due == Some(new.received_cents)
             && open.total == Some(new.received_cents);
         if !is_as_meant {
             // The customer's balance changed since it was looked at. Voiding gives it back.
-            self.stripe.void_invoice(&draft.id).await?;
+            self.stripe.void_invoice(&open.id).await?;
             return Err(PaymentError::Refused(Refusal::BalanceAtStripe));
         }
-        Ok(self.stripe.mark_paid(&draft.id, &step("paid")).await?)
+        Ok(self.stripe.mark_paid(&open.id, &step("paid")).await?)
     }
 }
 
 /// What Stripe has of the invoice of a payment that had none.
 enum FoundReceipt {
     Paid(Box<StripeInvoice>),
-    /// Nothing, or attempts that ended.
+    /// A draft or an open one that a request left half done.
+    Begun(Box<StripeInvoice>),
+    /// Nothing, or void ones.
     Left {
         ended: usize,
     },

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::objects::Metadata;
+use super::objects::{Metadata, StripeInvoice};
 use crate::domain::account::{OpenRefund, RefillPurpose};
 use crate::domain::event::CreditKind;
 use crate::domain::ids::{AccountId, PaymentId, Sku};
@@ -194,6 +194,21 @@ fn cents(amount: Usd) -> String {
 }
 
 impl Purchase {
+    /// What was paid for, of what the invoice was for. A credit note that lowered what was to be paid
+    /// lowers the credit in proportion, and in favor of the seller. The same if the invoice is not paid
+    /// yet or nobody paid.
+    #[must_use]
+    pub fn lowered_by_notes(self, invoice: &StripeInvoice) -> Self {
+        let lowered = || {
+            let total = i128::from(invoice.total.filter(|_| invoice.is_lowered())?);
+            let settled = i128::from(invoice.settled_cents()?);
+            let cents = i128::from(self.credit.to_cents().ok()?) * settled;
+            Usd::from_cents(i64::try_from(cents.checked_div(total)?).ok()?).ok()
+        };
+        let credit = lowered().filter(|credit| credit.is_positive()).unwrap_or(self.credit);
+        Purchase { credit, ..self }
+    }
+
     #[must_use]
     pub fn write(&self) -> Metadata {
         let mut map = Metadata::new();

@@ -204,8 +204,6 @@ pub struct StripeInvoice {
     pub payment_intent: Option<Expandable<PaymentIntent>>,
     /// How it is or was to be paid; only if it was expanded.
     pub payments: Option<ObjectList<InvoicePayment>>,
-    /// In Unix seconds.
-    pub created: Option<i64>,
     /// Metadata set by Tollgate.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Metadata,
@@ -253,6 +251,12 @@ impl StripeInvoice {
     pub fn settled_cents(&self) -> Option<i64> {
         let noted = self.pre_payment_credit_notes_amount.unwrap_or_default();
         self.total.filter(|_| self.is_paid()).map(|total| total - noted)
+    }
+
+    /// Whether a credit note lowered what was to be paid.
+    #[must_use]
+    pub fn is_lowered(&self) -> bool {
+        self.pre_payment_credit_notes_amount.is_some_and(|cents| cents > 0)
     }
 
     /// Whether money for it is on its way, or a part of it has come.

@@ -480,7 +480,7 @@ pub fn paid_invoice(
         currency: invoice.currency.clone().ok_or("currency is missing")?,
         livemode: invoice.livemode.or(livemode),
         customer: customer(invoice.customer.as_ref()),
-        purchase: Purchase::read(&invoice.metadata)?,
+        purchase: Purchase::read(&invoice.metadata)?.map(|bought| bought.lowered_by_notes(invoice)),
         installation: metadata::installation(&invoice.metadata),
         ids: StripeIds {
             session: None,

@@ -115,7 +115,7 @@ impl Payments<'_> {
         let ids = StripeIds { invoice: Some(invoice.id.clone()), ..read.ids };
         // What was to be bought, and by whom, stands in the row, not in what Stripe was told:
         // nothing to be looked up.
-        let purchase = Some(purchase(account, attempt));
+        let purchase = Some(purchase(account, attempt).lowered_by_notes(invoice));
         let installation = self.stripe.settings().installation.clone();
         let paid =
             PaidPayment { received_cents, purchase, ids, customer: None, installation, ..read };

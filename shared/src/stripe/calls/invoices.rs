@@ -87,7 +87,7 @@ pub struct NewReceiptInvoice {
 /// A line of an invoice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvoiceLine {
-    cents: i64,
+    pub cents: i64,
     description: String,
 }
 
